@@ -1,0 +1,104 @@
+"""Randomness as an argument: the two questions the loop asks of chance, and two ways to answer them.
+
+A rule asks `accept(p, q)`, true with probability min(1, p / q), and `pick(weights)`, an index with probability
+proportional to its weight. Everything that decodes takes a `Chance`; nothing outside this file draws a random
+number. That is what lets one loop run seeded, replayed from a tape, and along every branch at once.
+
+`accept_at` and `pick_at` say what a single uniform u on [0, 1) decides (N2, N3); the classes only supply u.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.errors import BadArgument, BadProbabilities, TapeExhausted
+
+
+class Chance(Protocol):
+    """What decoding asks of chance. Every call consumes exactly one uniform, also where its outcome is certain (N5)."""
+
+    def accept(self, p: Any, q: Any) -> bool:
+        """True with probability min(1, p / q)."""
+        ...
+
+    def pick(self, weights: Array) -> int:
+        """An index, with probability weights[index] / sum(weights)."""
+        ...
+
+
+def accept_at(u: float, p: Any, q: Any) -> bool:
+    """N2: accept iff p >= q or u * q < p.
+
+    A product and not a quotient: u = 0 never accepts p = 0 where q > 0, and p = q is accepted even where u * q
+    would round up to p. The papers write the refusal as u > p / q (arXiv 2211.17192, Algorithm 1).
+    """
+    return bool(p >= q or u * q < p)
+
+
+def pick_at(u: float, weights: Array) -> int:
+    """N3: inverse CDF in float64; the first index whose cumulative weight exceeds u * total.
+
+    weights: [v], non-negative, need not sum to one. total is the *last cumulative value*: a sum computed apart
+    differs by rounding and would run off the end. Raises BadProbabilities where there is nothing to pick from.
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    cumulative = np.cumsum(weights)
+    total = cumulative[-1] if len(cumulative) else 0.0
+    if not (0 < total < np.inf and weights.min() >= 0):
+        raise BadProbabilities(
+            f"cannot pick from {len(weights)} weights that sum to {total}; weights are finite, >= 0 and not all zero"
+        )
+    index = int(np.searchsorted(cumulative, u * total, side="right"))
+    if index < len(weights):
+        return index
+    return int(np.flatnonzero(weights)[-1])  # u * total rounded up to total
+
+
+class Seeded:
+    """Chance from a seed: PCG64(seed), one `random()` a draw. `u` is the last uniform drawn."""
+
+    def __init__(self, seed: int) -> None:
+        if seed < 0:
+            raise BadArgument(f"seed is {seed}; a seed is an integer >= 0")
+        self._generator = np.random.Generator(np.random.PCG64(seed))
+        self.u: float | None = None
+
+    def accept(self, p: Any, q: Any) -> bool:
+        return accept_at(self._draw(), p, q)
+
+    def pick(self, weights: Array) -> int:
+        return pick_at(self._draw(), weights)
+
+    def _draw(self) -> float:
+        self.u = float(self._generator.random())
+        return self.u
+
+
+class Tape:
+    """Chance read from a list of uniforms, to replay a run or to reach a corner. Values may be left over.
+
+    `position` is how many were read, `u` the last one. Raises TapeExhausted when a draw finds none left.
+    """
+
+    def __init__(self, values: Iterable[float]) -> None:
+        self.values = tuple(float(value) for value in values)
+        self.position = 0
+        self.u: float | None = None
+        for value in self.values:
+            if not 0 <= value < 1:
+                raise BadArgument(f"the tape holds {value}; a uniform is at least 0 and below 1")
+
+    def accept(self, p: Any, q: Any) -> bool:
+        return accept_at(self._draw(), p, q)
+
+    def pick(self, weights: Array) -> int:
+        return pick_at(self._draw(), weights)
+
+    def _draw(self) -> float:
+        if self.position == len(self.values):
+            raise TapeExhausted(f"the tape held {len(self.values)} uniforms and one more was asked for; write more on it")
+        self.u = self.values[self.position]
+        self.position += 1
+        return self.u

@@ -1,0 +1,224 @@
+"""The command line: `refspec generate`, `refspec models`, `refspec demo`.
+
+What was asked for goes to standard output; figures and errors go to standard error, so that a pipe carries the text and
+nothing else. A mistake is one line and exit code 2. What Ctrl-C interrupts is shown as far as it came.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import refspec
+from refspec.errors import BadArgument, RefspecError, VocabularyMismatch
+from refspec.generate import Output, Run
+from refspec.loop import Round
+from refspec.model import Model
+from refspec.report.colour import Screen, painter
+from refspec.report.demo import demo
+from refspec.report.engine import Engine, tokenizer_of
+from refspec.report.figures import figures
+from refspec.report.models import listing
+from refspec.report.request import Request, from_line, read_lines, read_text
+from refspec.verify import RULES
+
+SUCCESS, MISTAKE, INTERRUPTED, READER_LEFT = 0, 2, 130, 141  # the last two as a shell reports SIGINT and SIGPIPE
+SETTINGS = ("seed", "gamma", "max_new_tokens", "temperature", "top_k", "top_p", "min_p")  # those a line of JSONL may set
+
+GENERATE = """\
+The text goes to standard output, in colour on a terminal: accepted drafts green, corrections magenta, bonus tokens cyan
+(NO_COLOR switches colours off, FORCE_COLOR on). One line of figures follows on standard error, so that
+`refspec generate ... > story.txt` keeps only the text."""
+
+EPILOG = """\
+examples:
+  refspec generate "The capital of France is" --model smollm2-135m --temperature 0
+  refspec generate --chat "Name three colours." --model smollm2-135m --ngram
+  cat notes.txt | refspec generate --model gpt2 --draft distilgpt2 --gamma 3 --json
+
+JSONL: each line is an object with "prompt" (a text or token ids) or "messages" (a chat), and whichever of "seed", "gamma",
+"max_new_tokens", "temperature", "top_k", "top_p", "min_p" and "stop" it wants otherwise than the options say. Its answer is
+one line as --json prints it, with the number of the line; further keys, such as "id", are copied. A bad line is reported
+on standard error and the others go on; the exit code is then 2."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if callable(reconfigure := getattr(stream, "reconfigure", None)):
+            reconfigure(errors="replace")  # a model may say what an old console cannot show
+    try:
+        try:
+            options = parser().parse_args(arguments)
+            return int(options.run(options))
+        finally:
+            sys.stdout.flush()  # not at exit, where an error could no longer be caught
+    except BrokenPipeError:  # `| head` has seen enough
+        return leave("", READER_LEFT)
+    except KeyboardInterrupt:
+        return leave("interrupted", INTERRUPTED)
+    except MemoryError:
+        return leave("not enough memory for this; choose a smaller model or a shorter text", MISTAKE)
+    except (RefspecError, OSError) as error:
+        return leave(str(error), MISTAKE)
+
+
+def leave(message: str, code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:  # what cannot be written would be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if message:
+        complain(message)
+    return code
+
+
+def complain(message: str) -> None:
+    print("refspec:", " ".join(message.split()), file=sys.stderr)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with a mistake on one line."""
+
+    def error(self, message: str) -> NoReturn:
+        complain(f"{message} ({self.prog} --help lists what there is)")
+        sys.exit(MISTAKE)
+
+
+def parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    top = Parser(prog="refspec", description="The reference for speculative decoding, in pure NumPy.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"refspec {refspec.__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "generate", help="continue a text", description=GENERATE, epilog=EPILOG, formatter_class=raw, allow_abbrev=False
+    )
+    command.set_defaults(run=run_generate)
+    prompt = command.add_argument_group("prompt")
+    prompt.add_argument("prompt", nargs="?", metavar="PROMPT", help="a text; standard input if it is - or left out")
+    prompt.add_argument("--file", help="read the prompt from a file; as from a pipe, the newline at its very end is left out")
+    prompt.add_argument("--jsonl", metavar="FILE", help="many prompts, one a line, from a file or - (see below)")
+    prompt.add_argument("--chat", action="store_true", help="say it to the model as a user, by its own chat template")
+
+    models = command.add_argument_group("models")
+    models.add_argument("--model", required=True, help="the target: a folder, or a name that `refspec models` lists")
+    drafter = models.add_mutually_exclusive_group()
+    drafter.add_argument("--draft", metavar="MODEL", help="draft with a smaller model")
+    drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before")
+    models.add_argument("--gamma", type=int, default=4, help="drafted tokens a round (%(default)s)")
+    models.add_argument("--verify", choices=RULES, default="token", help="the verification rule: %(choices)s (%(default)s)")
+
+    law = command.add_argument_group("sampling")
+    law.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely token (%(default)s)")
+    law.add_argument("--top-k", type=int, help="keep the K most likely tokens", metavar="K")
+    law.add_argument("--top-p", type=float, help="keep the most likely tokens up to a mass of P", metavar="P")
+    law.add_argument("--min-p", type=float, help="keep tokens at least P times as likely as the likeliest", metavar="P")
+    law.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (%(default)s)")
+
+    end = command.add_argument_group("length and output")
+    end.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="(%(default)s)")
+    end.add_argument(
+        "--stop",
+        action="append",
+        type=stop_argument,
+        metavar="TOKEN",
+        help="a token that ends the text, in place of the model's own end tokens: an id if it is all digits, else a text that "
+        "is exactly one token; repeat it for several",
+    )
+    end.add_argument("--json", action="store_true", help="print one JSON object instead: text, ids, rounds and figures")
+
+    command = commands.add_parser("models", help="list the models that are known and those on disk", allow_abbrev=False)
+    command.set_defaults(run=run_models)
+    command = commands.add_parser("demo", help="show speculative decoding at work", allow_abbrev=False)
+    command.set_defaults(run=run_demo)
+    return top
+
+
+def stop_argument(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def run_generate(options: argparse.Namespace) -> int:
+    if sum(source is not None for source in (options.prompt, options.file, options.jsonl)) > 1:
+        raise BadArgument("PROMPT, --file and --jsonl are three ways to give a prompt; use one of them")
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    if options.jsonl is not None:
+        return generate_lines(options, Request("", settings, options.stop, options.chat))
+
+    request = Request(prompt_of(options), settings, options.stop, options.chat)
+    engine = Engine.load(options)
+    run = engine.start(request)
+    if options.json:
+        output = follow(run)
+        print(engine.answer(request, output))
+    else:
+        output = show(run, engine.model)
+        print(figures(output, options.seed, painter(sys.stderr)), file=sys.stderr)
+    return INTERRUPTED if output.ended == "interrupted" else SUCCESS
+
+
+def prompt_of(options: argparse.Namespace) -> str:
+    if options.file is not None:
+        return read_text(options.file)
+    if options.prompt not in (None, "-"):
+        return str(options.prompt)
+    if options.prompt is None and sys.stdin.isatty():
+        raise BadArgument("no prompt; give a text, --file FILE or --jsonl FILE, or pipe the text in")
+    return read_text("-")
+
+
+def generate_lines(options: argparse.Namespace, defaults: Request) -> int:
+    """An answer for each line, in order, printed as it is finished. A bad line is reported and the others go on."""
+    engine, code = Engine.load(options), SUCCESS
+    for where, number, line in read_lines(options.jsonl):
+        try:
+            request = from_line(line, defaults)
+            output = follow(engine.start(request))
+        except VocabularyMismatch:  # no line can do anything about that
+            raise
+        except RefspecError as error:
+            complain(f"{where}: {error}")
+            code = MISTAKE
+            continue
+        print(engine.answer(request, output, line=number), flush=True)
+        if output.ended == "interrupted":
+            return INTERRUPTED
+    return code
+
+
+def show(run: Run, model: Model) -> Output:
+    """Follow a run and show its text, so that an error in the middle of it still leaves a finished line."""
+    screen = Screen(tokenizer_of(model), sys.stdout)
+    try:
+        return follow(run, screen.show)
+    finally:
+        screen.end()
+
+
+def follow(run: Run, see: Callable[[Round], None] = lambda _: None) -> Output:
+    """Run to the end, or to Ctrl-C: then what there is so far is the output."""
+    seen = 0
+    try:
+        for piece in run:
+            seen += 1
+            see(piece.round)
+    except KeyboardInterrupt:
+        for found in run.output.rounds[seen:]:  # made, and not yet shown
+            see(found)
+    return run.output
+
+
+def run_models(options: argparse.Namespace) -> int:
+    print(listing())
+    return SUCCESS
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    demo()
+    return SUCCESS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

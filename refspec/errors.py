@@ -1,0 +1,61 @@
+"""The named exceptions: each says what was given, what is allowed and what to do.
+
+Everything a user can get wrong ends in a `RefspecError` of one line. Code catches the family with
+`except refspec.RefspecError`; the command line prints the line and exits with 2.
+"""
+
+
+class RefspecError(Exception):
+    """What every error that refspec raises on purpose is. Its message is one printable line, whatever a file put into it."""
+
+    def __init__(self, message: str) -> None:
+        # a name from a damaged file may hold line breaks, terminal codes or lone surrogates
+        super().__init__("".join(each if each.isprintable() else repr(each)[1:-1] for each in message))
+
+
+class BadArgument(RefspecError, ValueError):
+    """An option or argument outside its range: gamma < 0, top_p > 1, an empty prompt."""
+
+
+class ModelNotFound(RefspecError, FileNotFoundError):
+    """No folder of that name, or a folder that lacks a file a model needs."""
+
+
+class BadConfig(RefspecError):
+    """`config.json` cannot be read, or lacks or contradicts what a model needs."""
+
+
+class UnsupportedModel(RefspecError):
+    """`config.json` asks for mathematics that refspec does not implement."""
+
+
+class BadWeights(RefspecError):
+    """Weights that are damaged, misshaped, missing, superfluous or in a refused format."""
+
+
+class BadTokenizer(RefspecError):
+    """A tokenizer or chat template that cannot be read or used."""
+
+
+class ContextExceeded(RefspecError):
+    """More tokens than the model has positions for."""
+
+
+class VocabularyMismatch(RefspecError):
+    """Target and draft map tokens to different ids (N12)."""
+
+
+class BrokenDrafter(RefspecError):
+    """A drafter broke its contract: more tokens than asked, or one its own law calls impossible (N2)."""
+
+
+class BadProbabilities(RefspecError):
+    """A row that is no law: negative, NaN, or without any mass to pick from."""
+
+
+class CacheRange(RefspecError, IndexError):
+    """A rollback or write outside what the cache holds (N10)."""
+
+
+class TapeExhausted(RefspecError):
+    """A `Tape` was asked for more numbers than were written on it."""

@@ -1,0 +1,196 @@
+"""Text in, text out: the loop with a tokenizer around it and a clock beside it."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from refspec import verify as rules
+from refspec.cached_lm import CachedLM
+from refspec.chance import Seeded
+from refspec.draft import Draft, Drafter
+from refspec.draft.model import ModelDrafter
+from refspec.errors import BadArgument, ContextExceeded
+from refspec.lm import LanguageModel, Tokens
+from refspec.loop import Round, rounds
+from refspec.model import Model
+from refspec.stats import Stats, stats
+from refspec.tokenizer import Stream
+
+AnyDrafter = Drafter | Model | Callable[[LanguageModel], Drafter] | None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one round adds: its tokens, and the text that can be shown since the last one."""
+
+    round: Round
+    text: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A finished generation. tokens are without the prompt; text is without special tokens, None without a tokenizer.
+
+    ended: "stop" at a stop token, "length" at max_new_tokens, "context" where the model has no more positions,
+    "interrupted" where the caller broke off.
+    """
+
+    text: str | None
+    tokens: Tokens
+    rounds: tuple[Round, ...]
+    stats: Stats
+    prompt_tokens: Tokens
+    ended: str
+
+
+class Run:
+    """One generation under way: iterate over it for its pieces, ask it for its `output` at any time."""
+
+    def __init__(self, found: Iterator[Round], prompt: Tokens, stream: Stream | None, stop: Collection[int], at_end: str) -> None:
+        self._found = found
+        self._prompt = prompt
+        self._stream = stream
+        self._stop = stop
+        self._at_end = at_end  # why it ends, if no stop token ends it before
+        self._rounds: list[Round] = []
+        self._seconds: list[float] = []
+        self._text = ""
+        self._ended = "interrupted"
+
+    def __iter__(self) -> Iterator[Piece]:
+        started = time.perf_counter()
+        for each in self._found:
+            self._rounds.append(each)
+            self._seconds.append(time.perf_counter() - started)
+            yield Piece(each, self._show(self._stream.push(each.tokens)) if self._stream else "")
+            started = time.perf_counter()
+        self._ended = "stop" if self._rounds and self._rounds[-1].token in self._stop else self._at_end
+
+    def _show(self, text: str) -> str:
+        self._text += text
+        return text
+
+    def rest(self) -> str:
+        """The text of an incomplete character at the very end, if there is one."""
+        return self._show(self._stream.flush()) if self._stream else ""
+
+    @property
+    def output(self) -> Output:
+        self.rest()
+        return Output(
+            text=self._text if self._stream else None,
+            tokens=tuple(token for each in self._rounds for token in each.tokens),
+            rounds=tuple(self._rounds),
+            stats=stats(self._rounds, self._seconds),
+            prompt_tokens=self._prompt,
+            ended=self._ended,
+        )
+
+
+def generate(
+    model: Model,
+    prompt: str | Sequence[int],
+    *,
+    drafter: AnyDrafter = None,
+    gamma: int = 4,
+    max_new_tokens: int = 64,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    seed: int = 0,
+    stop: Collection[int] | None = None,
+    verify: rules.Rule = rules.token,
+    record: bool = False,
+) -> Output:
+    """Continue `prompt` (text or ids), starting from an empty cache.
+
+    drafter: None for plain decoding, a Drafter, a Model (wrapped with the same warps), or a function from the target's
+    LanguageModel to a Drafter. stop: ids that end the text; by default the model's own end tokens.
+    Raises BadArgument for an empty prompt or an option out of range, ContextExceeded for a prompt that does not fit.
+    """
+    run = start(
+        model,
+        prompt,
+        drafter=drafter,
+        gamma=gamma,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        seed=seed,
+        stop=stop,
+        verify=verify,
+        record=record,
+    )
+    for _ in run:
+        pass
+    return run.output
+
+
+def start(
+    model: Model,
+    prompt: str | Sequence[int],
+    *,
+    drafter: AnyDrafter = None,
+    gamma: int = 4,
+    max_new_tokens: int = 64,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    seed: int = 0,
+    stop: Collection[int] | None = None,
+    verify: rules.Rule = rules.token,
+    record: bool = False,
+) -> Run:
+    """The same, as a Run that yields each round's piece as it comes."""
+    target = model.language_model(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    tokens = as_ids(model, prompt)
+    if not tokens:
+        raise BadArgument("the prompt is empty; give at least one token of text")
+    if len(tokens) > target.context:
+        raise ContextExceeded(f"the prompt has {len(tokens)} tokens and {model.name} a context of {target.context}; shorten it")
+    room = target.context - len(tokens)
+    stop = model.end_tokens if stop is None else stop
+    if drafter is None:
+        gamma = 0
+    found = rounds(
+        target,
+        as_drafter(drafter, target),
+        tokens,
+        gamma=gamma,
+        max_new_tokens=min(max_new_tokens, room),
+        stop=stop,
+        chance=Seeded(seed),
+        verify=verify,
+        record=record,
+    )
+    stream = None if model.tokenizer is None else Stream(model.tokenizer)
+    return Run(found, tokens, stream, stop, "length" if max_new_tokens <= room else "context")
+
+
+class NoDrafter:
+    """Proposes nothing, so that every round is one plain pick: `autoregressive`, by the same loop."""
+
+    def propose(self, tokens: Tokens, gamma: int, chance: object) -> Draft:
+        return Draft(())
+
+
+def as_drafter(given: AnyDrafter, target: CachedLM) -> Drafter:
+    """A drafter of any kind as a Drafter; a Model drafts under the target's own warps."""
+    if given is None:
+        return NoDrafter()
+    if isinstance(given, Model):
+        return ModelDrafter(CachedLM(given.network, target.warp, given.token_map))
+    return given if hasattr(given, "propose") else given(target)
+
+
+def as_ids(model: Model, prompt: str | Sequence[int]) -> Tokens:
+    """A prompt as ids."""
+    if not isinstance(prompt, str):
+        return tuple(int(token) for token in prompt)
+    if model.tokenizer is None:
+        raise BadArgument(f"{model.name} has no tokenizer.json; give the prompt as token ids")
+    return model.tokenizer.encode(prompt)

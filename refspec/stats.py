@@ -1,0 +1,57 @@
+"""What a run's rounds add up to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from refspec.loop import Round
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Figures of one generation; None, never NaN, where there was nothing to divide by.
+
+    acceptance_rate: accepted / tested, where a round's tests end at its first rejection; it estimates sum min(p, q).
+    accepted_per_drafted: accepted / drafted, the tokens drafted behind a rejection included.
+    target_calls: rounds, each one forward pass of the target.
+    prefill_seconds: from the start to the end of the first round; decode_seconds: all the others.
+    tokens_per_second: of decoding, so without the first round and its tokens.
+    """
+
+    tokens: int
+    rounds: int
+    drafted: int
+    tested: int
+    accepted: int
+    acceptance_rate: float | None
+    accepted_per_drafted: float | None
+    tokens_per_target_call: float | None
+    prefill_seconds: float
+    decode_seconds: float
+    tokens_per_second: float | None
+
+
+def stats(rounds: Sequence[Round], seconds: Sequence[float]) -> Stats:
+    """rounds, and how many seconds each took."""
+    tokens = sum(len(each.tokens) for each in rounds)
+    drafted = sum(each.drafted for each in rounds)
+    tested = sum(min(each.drafted, each.accepted + 1) for each in rounds)
+    accepted = sum(each.accepted for each in rounds)
+    decode_seconds = sum(seconds[1:])
+    decoded = sum(len(each.tokens) for each in rounds[1:])
+    return Stats(
+        tokens=tokens,
+        rounds=len(rounds),
+        drafted=drafted,
+        tested=tested,
+        accepted=accepted,
+        acceptance_rate=ratio(accepted, tested),
+        accepted_per_drafted=ratio(accepted, drafted),
+        tokens_per_target_call=ratio(tokens, len(rounds)),
+        prefill_seconds=sum(seconds[:1]),
+        decode_seconds=decode_seconds,
+        tokens_per_second=ratio(decoded, decode_seconds),
+    )
+
+
+def ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,99 @@
+"""Text to ids and back, by the `tokenizers` library; and a chat, by the model's own template."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from refspec.errors import BadTokenizer
+from refspec.transformer.config import read_json
+
+
+class Tokenizer:
+    """The `tokenizer.json` of a model folder, with the chat template beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer as Library
+
+        path = Path(folder) / "tokenizer.json"
+        try:
+            self._library = Library.from_file(str(path))
+        except Exception as error:  # the library raises bare Exceptions
+            raise BadTokenizer(f"{path} cannot be read ({error}); fetch the model again") from None
+        self._settings = read_json(settings) if (settings := Path(folder) / "tokenizer_config.json").is_file() else {}
+        self._template_file = Path(folder) / "chat_template.jinja"
+        self.token_map: dict[str, int] = self._library.get_vocab(with_added_tokens=True)
+        if not self.token_map:
+            raise BadTokenizer(f"{path} has no tokens; fetch the model again")
+
+    def encode(self, text: str, *, special: bool = True) -> tuple[int, ...]:
+        """The ids of `text`. special: with what the tokenizer puts around a text, such as a begin token."""
+        try:
+            return tuple(self._library.encode(text, add_special_tokens=special).ids)
+        except (UnicodeEncodeError, TypeError):
+            raise BadTokenizer("the text holds a lone surrogate, which no UTF-8 text can; remove it") from None
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, special tokens left out. An incomplete UTF-8 sequence shows as U+FFFD."""
+        return str(self._library.decode(list(ids), skip_special_tokens=True))
+
+    def chat(self, messages: Sequence[dict[str, str]]) -> str:
+        """The prompt that asks the model for its turn after `messages` ({"role": ..., "content": ...}).
+
+        The template is a program that came with the weights, so it runs sandboxed. Raises BadTokenizer without a
+        template, without jinja2, or where the template refuses the messages.
+        """
+        template = self._settings.get("chat_template")
+        if self._template_file.is_file():
+            template = self._template_file.read_text(encoding="utf-8", errors="replace")
+        if isinstance(template, list):  # several named ones
+            named = {each.get("name"): each.get("template") for each in template if isinstance(each, dict)}
+            template = named.get("default")
+        if not isinstance(template, str):
+            raise BadTokenizer("this model has no chat template; leave out the chat option or use an instruction-tuned model")
+        try:
+            from jinja2 import TemplateError
+            from jinja2.sandbox import ImmutableSandboxedEnvironment
+        except ImportError:
+            raise BadTokenizer("chat templates need jinja2; run: pip install '.[chat]'") from None
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+
+        def refuse(message: str) -> None:
+            raise TemplateError(message)
+
+        environment.globals["raise_exception"] = refuse
+        try:
+            return environment.from_string(template).render(
+                messages=list(messages), add_generation_prompt=True, **self._special_tokens()
+            )
+        except Exception as error:  # it is a program, and fails as programs do
+            raise BadTokenizer(f"the chat template failed: {error}") from None
+
+    def _special_tokens(self) -> dict[str, str]:
+        """bos_token and its like as text: they stand in the settings as strings or as {"content": ...}."""
+        named: dict[str, Any] = {name: self._settings.get(name) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+        return {name: value.get("content", "") if isinstance(value, dict) else value for name, value in named.items() if value}
+
+
+class Stream:
+    """Text as its tokens arrive. The pieces concatenate to `tokenizer.decode` of all ids; half a character waits."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._shown = ""
+
+    def push(self, ids: Sequence[int]) -> str:
+        """What these ids add to the text that can be shown."""
+        self._ids.extend(ids)
+        text = self._tokenizer.decode(self._ids)
+        settled = text.rstrip("\ufffd")
+        return self._show(settled) if settled.startswith(self._shown) else ""
+
+    def flush(self) -> str:
+        """What was still waiting."""
+        return self._show(self._tokenizer.decode(self._ids))
+
+    def _show(self, text: str) -> str:
+        piece = text[len(self._shown) :]
+        self._shown += piece
+        return piece

@@ -1,0 +1,66 @@
+"""The key/value cache: what a decoder remembers of the tokens it has seen, and the only object here that changes."""
+
+from typing import Any
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.errors import CacheRange
+
+
+class KVCache:
+    """N10: rows [:length] are the keys and values of exactly tokens[:length]; what lies beyond is scratch.
+
+    keys and values: [layers, g, capacity, e], allocated once and doubled by `reserve`. A forward pass reserves room,
+    writes each layer's new rows past `length`, and advances `length` once at its end: a pass that is interrupted has
+    changed nothing.
+    """
+
+    def __init__(self, layers: int, kv_heads: int, head_width: int, dtype: Any, capacity: int = 256) -> None:
+        self.keys: Array = np.zeros((layers, kv_heads, capacity, head_width), dtype)
+        self.values: Array = np.zeros((layers, kv_heads, capacity, head_width), dtype)
+        self.length = 0
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[2]
+
+    def reserve(self, n: int) -> None:
+        """Make room for n rows past `length`, by doubling."""
+        capacity = self.capacity
+        while capacity < self.length + n:
+            capacity = max(1, 2 * capacity)
+        if capacity > self.capacity:
+            # one array at a time, so that never more than one exists twice
+            self.keys = self._grown(self.keys, capacity)
+            self.values = self._grown(self.values, capacity)
+
+    def _grown(self, rows: Array, capacity: int) -> Array:
+        layers, heads, _, width = rows.shape
+        grown = np.zeros((layers, heads, capacity, width), rows.dtype)
+        grown[:, :, : self.length] = rows[:, :, : self.length]
+        return grown
+
+    def write(self, layer: int, keys: Array, values: Array) -> tuple[Array, Array]:
+        """Put keys and values [g, n, e] of n new tokens past `length`; return the layer's [g, length + n, e], as views.
+
+        Raises CacheRange where there is no room for them.
+        """
+        end = self.length + keys.shape[1]
+        if end > self.capacity:
+            raise CacheRange(f"writing rows {self.length} to {end} of a cache with room for {self.capacity}; reserve first")
+        self.keys[layer, :, self.length : end] = keys
+        self.values[layer, :, self.length : end] = values
+        return self.keys[layer, :, :end], self.values[layer, :, :end]
+
+    def advance(self, n: int) -> None:
+        """The n rows written past `length` count from now on."""
+        if not 0 <= n <= self.capacity - self.length:
+            raise CacheRange(f"advancing by {n} from {self.length} in a cache with room for {self.capacity}")
+        self.length += n
+
+    def rollback(self, length: int) -> None:
+        """Forget all but the first `length` tokens. Absolute, so that nothing is ever "the last 0 rows"."""
+        if not 0 <= length <= self.length:
+            raise CacheRange(f"rollback to {length} of a cache that holds {self.length} tokens; 0 to {self.length} is allowed")
+        self.length = length

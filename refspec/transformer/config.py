@@ -1,0 +1,272 @@
+"""`config.json` as a frozen record of what the mathematics needs; anything else it says that would change it is refused.
+
+Three lists decide about a key: those a family reads, those that must have one value (the rest is not implemented), and
+those that change nothing about logits. A key on none of them is refused by name: refspec does not guess.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refspec.errors import BadConfig, ModelNotFound, UnsupportedModel
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """gpt2, distilgpt2, medium, large, xl."""
+
+    model_type: str
+    vocab_size: int
+    context: int
+    layers: int
+    width: int
+    heads: int
+    inner: int
+    norm_eps: float
+    tied: bool
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """Llama 3's stretched rotary frequencies (arXiv 2407.21783, section 3.4.2)."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context: int
+
+
+@dataclass(frozen=True)
+class LlamaConfig:
+    """Llama 2 and 3, SmolLM2, TinyLlama, Qwen2, Qwen3, Granite: one network, told apart by what is switched on."""
+
+    model_type: str
+    vocab_size: int
+    context: int
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    inner: int
+    norm_eps: float
+    tied: bool
+    rope_theta: float
+    rope_scaling: RopeScaling | None
+    qkv_bias: bool
+    output_bias: bool
+    mlp_bias: bool
+    qk_norm: bool
+    embedding_multiplier: float
+    residual_multiplier: float
+    attention_scale: float
+    logits_divisor: float
+
+
+Config = GPT2Config | LlamaConfig
+
+LARGEST = 1 << 40  # no size of a model is near it, and float arithmetic on it is exact
+
+LLAMA_FAMILY = ("llama", "qwen2", "qwen3", "granite")
+
+HARMLESS = frozenset(
+    """_attn_implementation _attn_implementation_autoset _name_or_path _num_labels architectures attention_dropout
+    attn_pdrop bos_token_id chunk_size_feed_forward do_sample dtype embd_pdrop eos_token_id gradient_checkpointing id2label
+    initializer_range is_llama_config label2id max_length max_window_layers model_type n_ctx n_special name_or_path
+    output_attentions output_hidden_states output_past pad_token_id predict_special_tokens pretraining_tp problem_type
+    reorder_and_upcast_attn resid_pdrop return_dict summary_activation summary_first_dropout summary_proj_to_labels
+    summary_type summary_use_proj task_specific_params temperature tokenizer_class top_k top_p torch_dtype
+    transformers.js_config transformers_version unk_token_id use_cache""".split()
+)
+
+
+def read_config(folder: Path) -> Config:
+    """The configuration of the model in `folder`.
+
+    Raises ModelNotFound without a config.json, BadConfig for one that is damaged, UnsupportedModel for one that asks
+    for other mathematics.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise ModelNotFound(f"{folder} has no config.json; give a folder in the Hugging Face layout")
+    keys = Keys(path, read_json(path))
+    model_type = keys.given.get("model_type")
+    if model_type == "gpt2":
+        config: Config = gpt2_config(keys)
+    elif model_type in LLAMA_FAMILY:
+        config = llama_config(keys)
+    else:
+        raise UnsupportedModel(
+            f"{path}: model_type is {model_type!r}; refspec runs gpt2, {', '.join(LLAMA_FAMILY)} (see refspec/transformer)"
+        )
+    keys.refuse_the_rest()
+    return config
+
+
+def gpt2_config(keys: "Keys") -> GPT2Config:
+    keys.must_be("activation_function", "gelu_new", "gelu_pytorch_tanh")  # two names of one function
+    keys.must_be("scale_attn_weights", True)
+    keys.must_be("scale_attn_by_inverse_layer_idx", False)
+    keys.must_be("add_cross_attention", False)
+    keys.must_be("is_causal", True)
+    width, heads = keys.count("n_embd"), keys.count("n_head")
+    keys.divides(heads, width, "n_head", "n_embd")
+    return GPT2Config(
+        model_type="gpt2",
+        vocab_size=keys.count("vocab_size"),
+        context=keys.count("n_positions"),
+        layers=keys.count("n_layer"),
+        width=width,
+        heads=heads,
+        inner=keys.count("n_inner", 4 * width),
+        norm_eps=keys.number("layer_norm_epsilon", 1e-5),
+        tied=keys.switch("tie_word_embeddings", True),
+    )
+
+
+def llama_config(keys: "Keys") -> LlamaConfig:
+    kind = keys.given["model_type"]
+    keys.must_be("hidden_act", "silu")
+    keys.must_be("is_causal", True)
+    keys.must_be("rope_interleaved", False)
+    keys.must_be("use_sliding_window", False)
+    if kind in ("qwen2", "qwen3"):
+        keys.take("sliding_window")  # inert while use_sliding_window is false
+    keys.must_be("sliding_window", None)
+    for layer_type in keys.typed("layer_types", list):
+        if layer_type != "full_attention":
+            raise keys.unsupported("layer_types", layer_type, "full_attention")
+    width, heads = keys.count("hidden_size"), keys.count("num_attention_heads")
+    kv_heads = keys.count("num_key_value_heads", heads)
+    keys.divides(kv_heads, heads, "num_key_value_heads", "num_attention_heads")
+    if keys.given.get("head_dim") is None:
+        keys.divides(heads, width, "num_attention_heads", "hidden_size")
+    head_width = keys.count("head_dim", 128 if kind == "qwen3" else width // heads)
+    keys.divides(2, head_width, "2", "head_dim (rotary positions turn pairs)")
+    bias = False if kind == "qwen2" else keys.switch("attention_bias", False)
+    theta, scaling = rope(keys)
+    granite = kind == "granite"
+    return LlamaConfig(
+        model_type=kind,
+        vocab_size=keys.count("vocab_size"),
+        context=keys.count("max_position_embeddings"),
+        layers=keys.count("num_hidden_layers"),
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_width=head_width,
+        inner=keys.count("intermediate_size"),
+        norm_eps=keys.number("rms_norm_eps", 1e-6),
+        tied=keys.switch("tie_word_embeddings", False),
+        rope_theta=theta,
+        rope_scaling=scaling,
+        qkv_bias=bias or kind == "qwen2",
+        output_bias=bias,
+        mlp_bias=keys.switch("mlp_bias", False) if kind in ("llama", "granite") else False,
+        qk_norm=kind == "qwen3",
+        embedding_multiplier=keys.number("embedding_multiplier", 1.0) if granite else 1.0,
+        residual_multiplier=keys.number("residual_multiplier", 1.0) if granite else 1.0,
+        attention_scale=keys.number("attention_multiplier", 1.0) if granite else head_width**-0.5,
+        logits_divisor=keys.number("logits_scaling", 1.0) if granite else 1.0,
+    )
+
+
+def rope(keys: "Keys") -> tuple[float, RopeScaling | None]:
+    """Base and scaling, from `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before)."""
+    old_theta = keys.number("rope_theta", 10000.0)
+    older, newer = keys.typed("rope_scaling", dict), keys.typed("rope_parameters", dict)
+    for key in older.keys() & newer.keys():
+        if older[key] != newer[key]:
+            raise BadConfig(f"{keys.path}: {key} is {older[key]!r} in rope_scaling and {newer[key]!r} in rope_parameters")
+    inner = Keys(keys.path, older | newer)
+    theta = inner.number("rope_theta", old_theta)
+    older_spelling = inner.take("type", "default")
+    kind = inner.take("rope_type", older_spelling)
+    if kind == "default":
+        scaling = None
+    elif kind == "llama3":
+        scaling = RopeScaling(
+            inner.number("factor"),
+            inner.number("low_freq_factor"),
+            inner.number("high_freq_factor"),
+            inner.count("original_max_position_embeddings"),
+        )
+        if scaling.high_freq_factor <= scaling.low_freq_factor:
+            raise BadConfig(f"{keys.path}: rope high_freq_factor must exceed low_freq_factor")
+    else:
+        raise keys.unsupported("rope_type", kind, "'default' or 'llama3'")
+    inner.refuse_the_rest()
+    return theta, scaling
+
+
+class Keys:
+    """The keys of a configuration, each to be taken once."""
+
+    def __init__(self, path: Path, given: dict[str, Any]) -> None:
+        self.path = path
+        self.given = given
+        self.left = set(given)
+
+    def take(self, key: str, default: Any = None) -> Any:
+        self.left.discard(key)
+        value = self.given.get(key)
+        return default if value is None else value
+
+    def count(self, key: str, default: int | None = None) -> int:
+        value = self.take(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= LARGEST:
+            raise BadConfig(f"{self.path}: {key} is {value!r}; a whole number from 1 to {LARGEST} is needed")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.take(key, default)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= sys.float_info.max:
+            raise BadConfig(f"{self.path}: {key} is {value!r}; a finite number above 0 is needed")
+        return float(value)
+
+    def switch(self, key: str, default: bool) -> bool:
+        value = self.take(key, default)
+        if not isinstance(value, bool):
+            raise BadConfig(f"{self.path}: {key} is {value!r}; true or false is needed")
+        return value
+
+    def typed(self, key: str, kind: type) -> Any:
+        """A list or an object, empty where there is none."""
+        value = self.take(key, kind())
+        if not isinstance(value, kind):
+            raise BadConfig(f"{self.path}: {key} is {value!r}; {'a list' if kind is list else 'an object'} is needed")
+        return value
+
+    def must_be(self, key: str, *allowed: Any) -> None:
+        """Refuse any value but these; an absent key has the first."""
+        if key in self.left and self.given[key] not in allowed:
+            raise self.unsupported(key, self.given[key], " or ".join(map(repr, allowed)))
+        self.left.discard(key)
+
+    def divides(self, part: int, whole: int, part_name: str, whole_name: str) -> None:
+        if whole % part:
+            raise BadConfig(f"{self.path}: {whole_name} is {whole}, which {part_name} ({part}) does not divide")
+
+    def unsupported(self, key: str, value: Any, allowed: str) -> UnsupportedModel:
+        return UnsupportedModel(f"{self.path}: {key} is {value!r}; refspec implements {allowed}")
+
+    def refuse_the_rest(self) -> None:
+        inert = {key for key in self.left if self.given[key] is None or self.given[key] is False}
+        for key in sorted(self.left - HARMLESS - inert):
+            raise UnsupportedModel(
+                f"{self.path}: {key} is {self.given[key]!r}, which refspec does not know; "
+                "remove the key only if it does not change the model's mathematics"
+            )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file, or BadConfig."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise BadConfig(f"{path} is not readable JSON ({error}); fetch the model again") from None
+    if not isinstance(value, dict):
+        raise BadConfig(f"{path} holds a {type(value).__name__} where an object is needed; fetch the model again")
+    return value

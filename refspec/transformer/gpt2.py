@@ -1,0 +1,117 @@
+"""GPT-2, read top to bottom: the weights of a layer, how they are loaded, one forward pass.
+
+Radford et al. 2019. Pre-norm layers over learned positions; each layer adds what attention and a two-layer network find.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.transformer.cache import KVCache
+from refspec.transformer.config import GPT2Config
+from refspec.transformer.linear import Linear, linear
+from refspec.transformer.ops import attention, causal, gelu, layer_norm, merge_heads, split_heads
+from refspec.transformer.weights import Checkpoint
+
+Norm = tuple[Array, Array]  # weight [d], bias [d]
+Affine = tuple[Linear, Array]  # weight [out, in], bias [out]
+
+
+@dataclass(frozen=True)
+class Layer:
+    attention_norm: Norm
+    qkv: Affine  # [3d, d]
+    output: Affine  # [d, d]
+    mlp_norm: Norm
+    up: Affine  # [inner, d]
+    down: Affine  # [d, inner]
+
+
+@dataclass(frozen=True)
+class GPT2:
+    config: GPT2Config
+    embedding: Linear  # [v, d]
+    positions: Array  # [context, d]
+    layers: tuple[Layer, ...]
+    norm: Norm
+    head: Linear  # [v, d]; the embedding itself where they are tied
+
+    @property
+    def dtype(self) -> Any:
+        return self.positions.dtype
+
+    def new_cache(self) -> KVCache:
+        config = self.config
+        return KVCache(config.layers, config.heads, config.width // config.heads, self.dtype)
+
+    def forward(
+        self, tokens: Array, cache: KVCache, last: int = 1, *, positions: Array | None = None, mask: Array | None = None
+    ) -> Array:
+        """tokens [n] -> logits [last, v] after each of the last `last` of them; the cache grows by n.
+
+        positions [n] and mask [n, m] default to a plain continuation of the cache; a tree of tokens brings its own.
+        """
+        config, n, past = self.config, len(tokens), cache.length
+        h = config.heads
+        positions = np.arange(past, past + n) if positions is None else positions
+        mask = causal(n, past + n) if mask is None else mask
+        cache.reserve(n)
+
+        x = self.embedding.take(tokens) + self.positions[positions]  # [n, d]
+        for i, layer in enumerate(self.layers):
+            qkv = affine(layer_norm(x, *layer.attention_norm, config.norm_eps), layer.qkv)  # [n, 3d]
+            queries, keys, values = split_heads(qkv, 3 * h).reshape(3, h, n, -1)  # each [h, n, e]
+            keys, values = cache.write(i, keys, values)  # [h, m, e]
+            found = attention(queries, keys, values, mask, (config.width // h) ** -0.5)  # [h, n, e]
+            x = x + affine(merge_heads(found), layer.output)
+            inner = gelu(affine(layer_norm(x, *layer.mlp_norm, config.norm_eps), layer.up))  # [n, inner]
+            x = x + affine(inner, layer.down)
+        logits = self.head(layer_norm(x[n - last :], *self.norm, config.norm_eps))  # [last, v]
+        cache.advance(n)
+        return logits
+
+
+def affine(x: Array, weight_and_bias: Affine) -> Array:
+    """x [n, in] -> [n, out]"""
+    weight, bias = weight_and_bias
+    return weight(x) + bias
+
+
+def load_gpt2(config: GPT2Config, checkpoint: Checkpoint) -> GPT2:
+    """The Hugging Face layout. Its matrices are [in, out] (Conv1D); the original gpt2 lacks the prefix of later saves."""
+    prefix = "transformer." if any(name.startswith("transformer.") for name in checkpoint.headers) else ""
+    d, v = config.width, config.vocab_size
+
+    def norm(name: str) -> Norm:
+        return checkpoint.read(f"{name}.weight", d), checkpoint.read(f"{name}.bias", d)
+
+    def matrix(name: str, inputs: int, outputs: int) -> Affine:
+        return linear(checkpoint.read(f"{name}.weight", inputs, outputs).T), checkpoint.read(f"{name}.bias", outputs)
+
+    embedding = linear(checkpoint.read(f"{prefix}wte.weight", v, d))
+    layers = []
+    for i in range(config.layers):
+        name = f"{prefix}h.{i}"
+        checkpoint.ignore(f"{name}.attn.bias", f"{name}.attn.masked_bias")  # the causal mask, saved as a buffer
+        layers.append(
+            Layer(
+                norm(f"{name}.ln_1"),
+                matrix(f"{name}.attn.c_attn", d, 3 * d),
+                matrix(f"{name}.attn.c_proj", d, d),
+                norm(f"{name}.ln_2"),
+                matrix(f"{name}.mlp.c_fc", d, config.inner),
+                matrix(f"{name}.mlp.c_proj", config.inner, d),
+            )
+        )
+    model = GPT2(
+        config,
+        embedding,
+        checkpoint.read(f"{prefix}wpe.weight", config.context, d),
+        tuple(layers),
+        norm(f"{prefix}ln_f"),
+        checkpoint.head(embedding, config.tied),
+    )
+    checkpoint.finish()
+    return model

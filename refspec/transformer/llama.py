@@ -1,0 +1,140 @@
+"""The Llama family, read top to bottom: the weights of a layer, how they are loaded, one forward pass.
+
+Llama 2 and 3 (arXiv 2307.09288, 2407.21783), SmolLM2, TinyLlama, Qwen2 (biases), Qwen3 (query and key norms) and
+Granite (multipliers) are one network: RMS norms, rotary positions, grouped-query attention, a gated MLP.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.transformer.cache import KVCache
+from refspec.transformer.config import LlamaConfig
+from refspec.transformer.linear import Linear, linear
+from refspec.transformer.ops import attention, causal, halves, merge_heads, rms_norm, rotate, silu, split_heads
+from refspec.transformer.weights import Checkpoint
+
+
+@dataclass(frozen=True)
+class Projection:
+    """x W^T + b; several matrices that read the same x are stacked into one."""
+
+    weight: Linear  # [out, in]
+    bias: Array | None  # [out]
+
+    def __call__(self, x: Array) -> Array:
+        """x [n, in] -> [n, out]"""
+        y = self.weight(x)
+        return y if self.bias is None else y + self.bias
+
+
+@dataclass(frozen=True)
+class Layer:
+    attention_norm: Array  # [d]
+    qkv: Projection  # [(h + 2g) e, d]
+    qk_norm: Array | None  # [h + g, 1, e], Qwen3: one row for all queries, another for all keys
+    output: Projection  # [d, h e]
+    mlp_norm: Array  # [d]
+    gate_up: Projection  # [2 inner, d]
+    down: Projection  # [d, inner]
+
+
+@dataclass(frozen=True)
+class Llama:
+    config: LlamaConfig
+    embedding: Linear  # [v, d]
+    frequencies: Array  # [e / 2], radians a position
+    layers: tuple[Layer, ...]
+    norm: Array  # [d]
+    head: Linear  # [v, d]; the embedding itself where they are tied
+
+    @property
+    def dtype(self) -> Any:
+        return self.norm.dtype
+
+    def new_cache(self) -> KVCache:
+        return KVCache(self.config.layers, self.config.kv_heads, self.config.head_width, self.dtype)
+
+    def forward(
+        self, tokens: Array, cache: KVCache, last: int = 1, *, positions: Array | None = None, mask: Array | None = None
+    ) -> Array:
+        """tokens [n] -> logits [last, v] after each of the last `last` of them; the cache grows by n.
+
+        positions [n] and mask [n, m] default to a plain continuation of the cache; a tree of tokens brings its own.
+        """
+        config, n, past = self.config, len(tokens), cache.length
+        positions = np.arange(past, past + n) if positions is None else positions
+        mask = causal(n, past + n) if mask is None else mask
+        angles = positions[:, None] * self.frequencies  # [n, e / 2], float64: positions are large
+        cos, sin = np.cos(angles).astype(self.dtype), np.sin(angles).astype(self.dtype)
+        h, g = config.heads, config.kv_heads
+        cache.reserve(n)
+
+        x = self.embedding.take(tokens) * self.dtype.type(config.embedding_multiplier)  # [n, d]
+        added = self.dtype.type(config.residual_multiplier)
+        for i, layer in enumerate(self.layers):
+            qkv = layer.qkv(rms_norm(x, layer.attention_norm, config.norm_eps))  # [n, (h + 2g) e]
+            heads = split_heads(qkv, h + 2 * g)  # [h + 2g, n, e]
+            turned, values = heads[: h + g], heads[h + g :]
+            if layer.qk_norm is not None:
+                turned = rms_norm(turned, layer.qk_norm, config.norm_eps)
+            turned = rotate(turned, cos, sin)  # queries and keys, in one go
+            keys, values = cache.write(i, turned[h:], values)  # [g, m, e]
+            found = attention(turned[:h], keys, values, mask, config.attention_scale)  # [h, n, e]
+            x = x + layer.output(merge_heads(found)) * added
+            gate, up = halves(layer.gate_up(rms_norm(x, layer.mlp_norm, config.norm_eps)))  # [n, inner]
+            x = x + layer.down(silu(gate) * up) * added
+        logits = self.head(rms_norm(x[n - last :], self.norm, config.norm_eps))  # [last, v]
+        cache.advance(n)
+        return logits / self.dtype.type(config.logits_divisor)
+
+
+def rotary_frequencies(config: LlamaConfig) -> Array:
+    """[e / 2] radians a position (arXiv 2104.09864, section 3.2.2), slowed down for long contexts as Llama 3 does."""
+    frequencies = config.rope_theta ** -(np.arange(0, config.head_width, 2) / config.head_width)
+    scaling = config.rope_scaling
+    if scaling is None:
+        return frequencies
+    # Turns within the original context: many are kept, few are slowed by `factor`, those between are mixed.
+    turns = scaling.original_context * frequencies / (2 * np.pi)
+    kept = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    kept = np.clip(kept, 0, 1)
+    return frequencies * (kept + (1 - kept) / scaling.factor)
+
+
+def load_llama(config: LlamaConfig, checkpoint: Checkpoint) -> Llama:
+    """The Hugging Face layout, where every matrix is [out, in]."""
+    d, e, v = config.width, config.head_width, config.vocab_size
+    queries, keys = config.heads * e, config.kv_heads * e
+
+    def stacked(names: list[str], outputs: list[int], inputs: int, bias: bool) -> Projection:
+        weights = [checkpoint.read(f"{name}.weight", out, inputs) for name, out in zip(names, outputs, strict=True)]
+        biases = [checkpoint.read(f"{name}.bias", out) for name, out in zip(names, outputs, strict=True) if bias]
+        return Projection(linear(np.concatenate(weights)), np.concatenate(biases) if bias else None)
+
+    def head_norms(attn: str) -> Array:
+        query, key = checkpoint.read(f"{attn}.q_norm.weight", e), checkpoint.read(f"{attn}.k_norm.weight", e)
+        return np.stack([query] * config.heads + [key] * config.kv_heads)[:, None]
+
+    embedding = linear(checkpoint.read("model.embed_tokens.weight", v, d))
+    layers = []
+    for i in range(config.layers):
+        attn, mlp = f"model.layers.{i}.self_attn", f"model.layers.{i}.mlp"
+        checkpoint.ignore(f"{attn}.rotary_emb.inv_freq")  # a buffer in older saves
+        layers.append(
+            Layer(
+                checkpoint.read(f"model.layers.{i}.input_layernorm.weight", d),
+                stacked([f"{attn}.q_proj", f"{attn}.k_proj", f"{attn}.v_proj"], [queries, keys, keys], d, config.qkv_bias),
+                head_norms(attn) if config.qk_norm else None,
+                stacked([f"{attn}.o_proj"], [d], queries, config.output_bias),
+                checkpoint.read(f"model.layers.{i}.post_attention_layernorm.weight", d),
+                stacked([f"{mlp}.gate_proj", f"{mlp}.up_proj"], [config.inner] * 2, d, config.mlp_bias),
+                stacked([f"{mlp}.down_proj"], [d], config.inner, config.mlp_bias),
+            )
+        )
+    norm = checkpoint.read("model.norm.weight", d)
+    model = Llama(config, embedding, rotary_frequencies(config), tuple(layers), norm, checkpoint.head(embedding, config.tied))
+    checkpoint.finish()
+    return model

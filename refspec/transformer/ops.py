@@ -1,0 +1,85 @@
+"""The operations that both families are made of, each a few lines of NumPy.
+
+Axes, here and everywhere: n new tokens, m cached and new, d model width, h heads, g key/value heads, e head width,
+v vocabulary. There is no batch axis in the reference path. Numbers keep the type they came in.
+"""
+
+import numpy as np
+
+from refspec.arrays import Array
+
+
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    """x [n, d] -> [n, d]"""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + x.dtype.type(eps)) * weight + bias
+
+
+def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    """x [..., d] -> [..., d] (arXiv 1910.07467)"""
+    mean_square = np.vecdot(x, x)[..., None] / x.dtype.type(x.shape[-1])
+    return x / np.sqrt(mean_square + x.dtype.type(eps)) * weight
+
+
+def gelu(x: Array) -> Array:
+    """x [n, d] -> [n, d]: the tanh form, "gelu_new" (arXiv 1606.08415, section 2)"""
+    # x * x * x: NumPy's power is thirty times slower
+    inner = x.dtype.type(np.sqrt(2 / np.pi)) * (x + x.dtype.type(0.044715) * (x * x * x))
+    return x.dtype.type(0.5) * x * (1 + np.tanh(inner))
+
+
+def silu(x: Array) -> Array:
+    """x [n, d] -> [n, d]: x * sigmoid(x)"""
+    # tanh(x / 2) says the same as the logistic function and overflows nowhere
+    half = x.dtype.type(0.5)
+    return half * x * (1 + np.tanh(half * x))
+
+
+def softmax(x: Array) -> Array:
+    """x [..., m] -> [..., m]; a score of -inf becomes exactly 0"""
+    weights = np.exp(x - x.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    """x [h, n, e], cos and sin [n, e / 2] -> [h, n, e]: rotary positions, halves not pairs (arXiv 2104.09864)"""
+    first, second = halves(x)
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def halves(x: Array) -> tuple[Array, Array]:
+    """x [..., d] -> two of [..., d / 2]"""
+    half = x.shape[-1] // 2
+    return x[..., :half], x[..., half:]
+
+
+def causal(n: int, m: int) -> Array | None:
+    """[n, m], True where a token may look: at itself and what came before. None for one token, which may look at all."""
+    return None if n == 1 else np.arange(m) <= np.arange(m - n, m)[:, None]
+
+
+def split_heads(x: Array, heads: int) -> Array:
+    """x [n, d] -> [h, n, e], with d = h * e"""
+    return x.reshape(len(x), heads, -1).transpose(1, 0, 2)
+
+
+def merge_heads(x: Array) -> Array:
+    """x [h, n, e] -> [n, d], with d = h * e"""
+    return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
+
+
+def attention(queries: Array, keys: Array, values: Array, mask: Array | None, scale: float) -> Array:
+    """queries [h, n, e], keys and values [g, m, e], mask [n, m] or None where all may be seen -> [h, n, e]
+
+    Scaled dot-product attention (arXiv 1706.03762, section 3.2.1), with g groups of h / g heads that share keys and
+    values (arXiv 2305.13245). The heads of a group are laid end to end, so one product serves them all.
+    """
+    h, n, e = queries.shape
+    g, m, _ = keys.shape
+    shared = (queries * queries.dtype.type(scale)).reshape(g, h // g * n, e)
+    scores = (shared @ keys.transpose(0, 2, 1)).reshape(h, n, m)
+    if mask is not None:
+        scores = np.where(mask, scores, scores.dtype.type(-np.inf))
+    weights = softmax(scores).reshape(g, h // g * n, m)
+    return (weights @ values).reshape(h, n, e)

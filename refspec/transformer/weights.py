@@ -1,0 +1,141 @@
+"""Weights on disk: safetensors, in one file or in shards, read a tensor at a time.
+
+The library checks a file's structure; the bytes are read here, straight into the array that is kept. Mapping the file
+would count its pages as ours, and NumPy has no bfloat16, so that one is widened by hand: it is a float32 whose lower
+half was cut off.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.errors import BadWeights, ModelNotFound
+from refspec.transformer.config import read_json
+from refspec.transformer.linear import Linear, linear
+
+READ_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+class Header(NamedTuple):
+    """Where a tensor lies and what it is: dtype as safetensors names it, shape, file, first byte."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    start: int
+
+
+def tensor_headers(folder: Path) -> dict[str, Header]:
+    """Every tensor of the model in `folder`, by name. Reads no weights.
+
+    Raises ModelNotFound where there are none, BadWeights for damaged files, unsafe shard names and pickles.
+    """
+    folder = Path(folder)
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return file_headers(single)
+    if not index.is_file():
+        pickles = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
+        if pickles:
+            raise BadWeights(f"{folder} has only {pickles[0]}, a pickle, which can run code when read; convert it to safetensors")
+        raise ModelNotFound(f"{folder} has no model.safetensors and no model.safetensors.index.json")
+
+    placed = read_json(index).get("weight_map")
+    if not isinstance(placed, dict) or not all(isinstance(shard, str) for shard in placed.values()):
+        raise BadWeights(f"{index} has no weight_map from tensors to files; fetch the model again")
+    shards, present = sorted(set(placed.values())), {path.name for path in folder.iterdir()}
+    for shard in shards:  # all names before the first file is opened
+        if Path(shard).name != shard or "\\" in shard or not shard.endswith(".safetensors"):
+            raise BadWeights(f"{index} names the shard {shard!r}; a shard is a plain *.safetensors file name in the same folder")
+        if shard not in present:
+            raise BadWeights(f"{index} names the shard {shard!r}, which is not there; fetch the model again")
+    headers: dict[str, Header] = {}
+    for shard in shards:
+        found = file_headers(folder / shard)
+        if found.keys() != {name for name, where in placed.items() if where == shard}:
+            raise BadWeights(f"{folder / shard} does not hold the tensors that {index.name} promises; fetch the model again")
+        headers |= found
+    return headers
+
+
+def file_headers(path: Path) -> dict[str, Header]:
+    """The tensors of one safetensors file. Raises BadWeights for a file that is truncated, overlong or malformed."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):  # checks the header, and that the tensors fill the file exactly
+            pass
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadWeights(f"{path} is damaged ({error}); fetch the model again") from None
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return {
+        name: Header(entry["dtype"], tuple(entry["shape"]), path, 8 + length + entry["data_offsets"][0])
+        for name, entry in header.items()
+    }
+
+
+class Checkpoint:
+    """The tensors of one model, each to be read once under the name the mathematics calls it by."""
+
+    def __init__(self, folder: Path, dtype: Any = np.float32) -> None:
+        from tqdm import tqdm
+
+        self.folder = Path(folder)
+        self.headers = tensor_headers(self.folder)
+        self.dtype = np.dtype(dtype)
+        self._unread = set(self.headers)
+        size = sum(math.prod(header.shape) for header in self.headers.values())
+        # shown only where loading takes longer than a second, and only to a person
+        self._progress = tqdm(
+            total=size, desc=f"loading {self.folder.name}", unit=" weights", unit_scale=True, delay=1, disable=None, leave=False
+        )
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.headers
+
+    def read(self, name: str, *shape: int) -> Array:
+        """The tensor, in the compute type. Raises BadWeights if it is missing, misshaped, quantised or not finite."""
+        header = self.headers.get(name)
+        if header is None:
+            raise BadWeights(f"{self.folder} lacks the tensor {name}; config.json and weights are not of one model")
+        if header.shape != shape:
+            raise BadWeights(f"{self.folder}: {name} has shape {list(header.shape)} where config.json asks for {list(shape)}")
+        if header.dtype not in READ_AS:
+            raise BadWeights(f"{self.folder}: {name} is {header.dtype}; refspec reads F32, F16 and BF16: convert it")
+        stored = np.fromfile(header.file, READ_AS[header.dtype], math.prod(shape), offset=header.start)
+        if header.dtype == "BF16":
+            stored = (stored.astype(np.uint32) << 16).view(np.float32)
+        tensor: Array = stored.astype(self.dtype, copy=False).reshape(shape)
+        if not np.isfinite(tensor).all():
+            raise BadWeights(f"{self.folder}: {name} holds NaN or infinity; fetch the model again")
+        self._unread.discard(name)
+        self._progress.update(tensor.size)
+        return tensor
+
+    def head(self, embedding: Linear, tied: bool) -> Linear:
+        """`lm_head.weight`; where it is tied, the embedding, of which a file may carry a copy but no other matrix."""
+        if not tied:
+            return linear(self.read("lm_head.weight", *embedding.shape))
+        if "lm_head.weight" in self:
+            copy = self.read("lm_head.weight", *embedding.shape)
+            if not np.array_equal(copy, embedding.take(np.arange(len(copy)))):
+                raise BadWeights(f"{self.folder}: config.json ties the head to the embedding, but lm_head.weight differs from it")
+        return embedding
+
+    def ignore(self, *names: str) -> None:
+        """Tensors that some checkpoints carry and no forward pass reads."""
+        self._unread.difference_update(names)
+
+    def finish(self) -> None:
+        """Raises BadWeights if a tensor was never asked for: then the file says something that we did not compute."""
+        self._progress.close()
+        if self._unread:
+            extra = sorted(self._unread)
+            raise BadWeights(f"{self.folder} has {len(extra)} tensors that config.json has no use for, such as {extra[0]}")

@@ -1,0 +1,11 @@
+"""What a verification rule answers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Keep the first `accepted` drafted tokens, then emit `token`: a correction, or the bonus token after full acceptance."""
+
+    accepted: int
+    token: int

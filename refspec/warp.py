@@ -1,0 +1,96 @@
+"""From logits to the law that is sampled: temperature, then top-k, top-p and min-p (N8).
+
+Only the first step leaves the rationals: the others act on probabilities and renormalise, so they run on rows of
+Fractions as they do on float64. They mean what Hugging Face transformers' processors mean; where probabilities are equal,
+which there is left open, the lowest id ranks first.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.errors import BadArgument, BadProbabilities
+
+
+@dataclass(frozen=True)
+class Warp:
+    """How a row of logits becomes a law. temperature 0 is the argmax, None switches a filter off.
+
+    Raises BadArgument for temperature < 0 or NaN, top_k < 1, top_p outside (0, 1], min_p outside [0, 1].
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise BadArgument(f"temperature is {self.temperature}; it is a finite number >= 0 (0 takes the most likely token)")
+        if self.top_k is not None and self.top_k < 1:
+            raise BadArgument(f"top_k is {self.top_k}; it is at least 1, or None to keep every token")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise BadArgument(f"top_p is {self.top_p}; it is above 0 and at most 1, or None to keep every token")
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            raise BadArgument(f"min_p is {self.min_p}; it is between 0 and 1, or None to keep every token")
+
+    def __call__(self, logits: Array) -> Array:
+        """logits [n, v] -> float64 probabilities [n, v]"""
+        probs = with_temperature(logits, self.temperature)
+        if self.temperature == 0:
+            return probs  # one-hot already: no filter can change it
+        for row in probs:
+            if self.top_k is not None:
+                row[:] = top_k(row, self.top_k)
+            if self.top_p is not None:
+                row[:] = top_p(row, self.top_p)
+            if self.min_p is not None:
+                row[:] = min_p(row, self.min_p)
+        return probs
+
+
+def with_temperature(logits: Array, temperature: float) -> Array:
+    """logits [n, v] -> softmax(logits / temperature) [n, v], in float64; N7: at 0, one-hot at the lowest index of the maximum.
+
+    -inf is a token of probability 0. Raises BadProbabilities for NaN, +inf, or a row of nothing but -inf.
+    """
+    best = logits.max(axis=-1, keepdims=True)
+    if not np.isfinite(best).all():
+        raise BadProbabilities("a row of logits holds NaN or +inf, or nothing but -inf; there is no law to draw from")
+    if temperature == 0:
+        return (np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None]).astype(np.float64)
+    # A temperature near 0 sends a difference to -inf, which is what it should become.
+    with np.errstate(over="ignore"):
+        weights = np.exp((logits.astype(np.float64) - best) / temperature)
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def top_k(row: Array, k: int) -> Array:
+    """row [v] -> [v]: the k most likely tokens, and whatever ties with the k-th."""
+    if k >= len(row):
+        return row
+    kth = np.sort(row)[len(row) - k]
+    return normalised(row, row >= kth)
+
+
+def top_p(row: Array, p: Any) -> Array:
+    """row [v] -> [v]: keep a token iff the mass ranked above it is below p. Equal probabilities rank lowest id first."""
+    order = np.argsort(-row, kind="stable")
+    above = np.cumsum(row[order]) - row[order]
+    kept = np.zeros(len(row), bool)
+    kept[order] = above < p
+    return normalised(row, kept)
+
+
+def min_p(row: Array, p: Any) -> Array:
+    """row [v] -> [v]: keep what is at least p times as likely as the most likely token (arXiv 2407.01082)."""
+    return normalised(row, row >= p * row.max())
+
+
+def normalised(row: Array, kept: Array) -> Array:
+    """row [v], kept [v] -> [v]: the law given that the token is one of the kept."""
+    survivors = np.where(kept, row, row * 0)  # row * 0: a zero of the row's own number type
+    return survivors / survivors.sum()

@@ -1,0 +1,91 @@
+"""The walls between the rooms: who may import whom, who may draw, and what `import refspec` costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import refspec
+
+ROOT = Path(refspec.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+ANYONE = {"errors", "arrays"}
+VERIFY = {"draft", "chance", "lm"}
+# What each module may import from refspec, beyond what anyone may. The probability half never names the network half.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "arrays": set(),
+    "chance": set(),
+    "lm": set(),
+    "autoregressive": {"lm", "chance"},
+    "draft": {"lm", "chance"},
+    "verify": VERIFY,
+    "loop": VERIFY | {"verify"},
+    "warp": set(),
+    "transformer": set(),
+    "tokenizer": {"transformer"},  # for read_json alone
+    "cached_lm": {"lm", "transformer", "warp"},
+    "stats": {"loop"},
+    "home": set(),
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms of refspec that a file imports from, wherever in it the import stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides the room it enters"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("refspec.")}
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if room(path) in MAY_IMPORT], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_imports_run_one_way(path: Path) -> None:
+    allowed = MAY_IMPORT[room(path)] | ANYONE | {room(path)}
+    assert imports(path) <= allowed
+
+
+def test_every_listed_room_is_there() -> None:
+    assert set(MAY_IMPORT) <= {room(path) for path in FILES}
+
+
+def test_nothing_outside_chance_draws() -> None:
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert path.name == "chance.py" or not any(
+            word in text for word in ("np.random", "import random", "from random", "secrets")
+        ), path
+
+
+def test_the_probability_half_runs_where_only_numpy_exists() -> None:
+    """In a fresh interpreter that cannot import anything else from outside the standard library."""
+    program = """
+import sys
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("safetensors", "tokenizers", "tqdm", "jinja2", "gguf", "huggingface_hub", "torch"):
+            raise ImportError(f"{name} is behind the wall")
+
+sys.meta_path.insert(0, Wall())
+import refspec
+coin = refspec.TableLM({(): [0.5, 0.5]})
+out = refspec.speculative(coin, refspec.ModelDrafter(coin), (), gamma=2, max_new_tokens=6, chance=refspec.Seeded(0))
+assert len(out.tokens) == 6
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,150 @@
+"""Text in, text out: what `generate` promises, on small random models that are real folders."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from folders import LLAMA, write_folder
+
+import refspec
+from refspec.errors import BadArgument, ContextExceeded, VocabularyMismatch
+from refspec.generate import start
+from refspec.tokenizer import Stream
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> refspec.Model:
+    return refspec.load(write_folder(tmp_path_factory.mktemp("models") / "target"))
+
+
+@pytest.fixture(scope="module")
+def draft(tmp_path_factory: pytest.TempPathFactory) -> refspec.Model:
+    return refspec.load(write_folder(tmp_path_factory.mktemp("models") / "draft", {**LLAMA, "num_hidden_layers": 1}, seed=1))
+
+
+def test_every_kind_of_drafter_gives_the_greedy_text(target: refspec.Model, draft: refspec.Model) -> None:
+    """The bits are equal here because the margins of these random models are far above float32 rounding."""
+    plain = refspec.generate(target, "to be, or not to be", max_new_tokens=40, temperature=0, stop=())
+    assert len(plain.tokens) == 40
+    assert plain.stats.acceptance_rate is plain.stats.accepted_per_drafted is None
+    for drafter in (refspec.NgramDrafter(), draft, refspec.ModelDrafter(draft.language_model(temperature=0)), target):
+        for gamma in (1, 3, 7):
+            out = refspec.generate(
+                target, "to be, or not to be", drafter=drafter, gamma=gamma, max_new_tokens=40, temperature=0, stop=()
+            )
+            assert out.tokens == plain.tokens
+            assert out.text == plain.text
+    assert out.stats.acceptance_rate == 1  # the target drafting for itself
+    assert out.stats.tokens_per_target_call == 8  # 40 tokens, gamma + 1 a round
+
+
+def test_a_function_of_the_target_is_a_drafter(target: refspec.Model) -> None:
+    seen = []
+
+    def early(language_model: refspec.LanguageModel) -> refspec.NgramDrafter:
+        seen.append(language_model)
+        return refspec.NgramDrafter()
+
+    out = refspec.generate(target, "abcabc", drafter=early, max_new_tokens=4, seed=3)
+    assert seen[0].vocab_size == 259
+    assert out.tokens == refspec.generate(target, "abcabc", drafter=refspec.NgramDrafter(), max_new_tokens=4, seed=3).tokens
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(target: refspec.Model, draft: refspec.Model) -> None:
+    texts = [refspec.generate(target, "hello", drafter=draft, seed=seed, max_new_tokens=32, stop=()).tokens for seed in (5, 5, 6)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_padded_ids_are_never_drawn(target: refspec.Model) -> None:
+    """N12: config.json says 264, the token map has 259."""
+    assert target.config.vocab_size == 264
+    row = target.language_model().probs((65, 66))
+    assert row.shape == (1, 259)
+    assert abs(row.sum() - 1) < 1e-12  # float64, 259 additions
+    assert target.logits([65, 66]).shape == (2, 264)
+
+
+def test_streamed_pieces_concatenate_to_the_text(target: refspec.Model, draft: refspec.Model) -> None:
+    for seed in range(5):  # random bytes: most are no UTF-8
+        run = start(target, "hé", drafter=draft, seed=seed, max_new_tokens=50, stop=())
+        pieces = [piece.text for piece in run] + [run.rest()]
+        assert "".join(pieces) == run.output.text
+
+
+def test_half_a_character_waits(target: refspec.Model) -> None:
+    assert target.tokenizer is not None
+    stream = Stream(target.tokenizer)
+    first, second, third = "€".encode()
+    assert [stream.push([65, first]), stream.push([second]), stream.push([third]), stream.push([66])] == ["A", "", "€", "B"]
+    assert stream.push([first]) == ""
+    assert stream.flush() == "\ufffd"
+
+
+def test_special_tokens_stay_in_tokens_and_out_of_text(target: refspec.Model) -> None:
+    end = target.end_tokens[0]
+    network = target.language_model()
+    out = None
+    for seed in range(200):
+        out = refspec.generate(target, "x", seed=seed, max_new_tokens=30)
+        if out.ended == "stop":
+            break
+    assert out is not None
+    assert out.ended == "stop"
+    assert out.tokens[-1] == end
+    assert "<|" not in out.text
+    assert network.vocab_size > end
+
+
+def test_the_context_ends_a_text_with_a_reason_and_no_draft_crosses_it(target: refspec.Model, draft: refspec.Model) -> None:
+    prompt = [65] * 250
+    out = refspec.generate(target, prompt, drafter=draft, gamma=8, max_new_tokens=100, stop=())
+    assert (len(out.tokens), out.ended) == (6, "context")
+    full = refspec.generate(target, [65] * 256, max_new_tokens=3)
+    assert (full.tokens, full.ended, full.stats.tokens_per_target_call) == ((), "context", None)
+    with pytest.raises(ContextExceeded, match=r"257 tokens and .* a context of 256"):
+        refspec.generate(target, [65] * 257)
+
+
+def test_a_draft_with_a_shorter_context_drafts_less(target: refspec.Model, tmp_path: Path) -> None:
+    short = refspec.load(write_folder(tmp_path / "short", {**LLAMA, "max_position_embeddings": 16}, seed=2))
+    out = refspec.generate(target, [65] * 10, drafter=short, gamma=4, max_new_tokens=20, stop=())
+    assert len(out.tokens) == 20
+    assert any(each.drafted for each in out.rounds)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options"),
+    [
+        ("", {}),
+        ([], {}),
+        ([-1], {}),
+        ([259], {}),
+        ("x", {"gamma": -1, "drafter": refspec.NgramDrafter()}),
+        ("x", {"temperature": -0.5}),
+        ("x", {"temperature": float("nan")}),
+        ("x", {"top_p": 0.0}),
+        ("x", {"top_p": 1.5}),
+        ("x", {"top_k": 0}),
+        ("x", {"min_p": 2.0}),
+        ("x", {"max_new_tokens": -1}),
+        ("x", {"seed": -1}),
+    ],
+)
+def test_bad_input_is_one_clear_line(target: refspec.Model, prompt: object, options: dict) -> None:
+    with pytest.raises(BadArgument) as error:
+        refspec.generate(target, prompt, **options)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_draft_with_another_vocabulary_is_refused(target: refspec.Model, tmp_path: Path) -> None:
+    other = refspec.load(write_folder(tmp_path / "other", {**LLAMA, "vocab_size": 300}, tokenizer=False))
+    with pytest.raises(VocabularyMismatch):
+        refspec.generate(target, "x", drafter=other)
+
+
+def test_float64_is_the_same_model(target: refspec.Model, tmp_path: Path) -> None:
+    exact = refspec.load(write_folder(tmp_path / "target"), dtype=np.float64)
+    difference = np.abs(exact.logits([1, 2, 3]) - target.logits([1, 2, 3])).max()
+    assert 0 < difference < 1e-4  # float32 has 7 digits and these logits are of order one
+    with pytest.raises(BadArgument):
+        refspec.load(tmp_path / "target", dtype=np.float16)

@@ -1,0 +1,279 @@
+"""The loop, the token rule and chance on tables: N2 to N9, draw by draw."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import refspec
+from refspec.chance import accept_at, pick_at
+from refspec.draft import Draft
+from refspec.errors import BadArgument, BadProbabilities, BrokenDrafter, TapeExhausted, VocabularyMismatch
+from refspec.verify import Verdict, residual, token
+
+JUST_BELOW_ONE = np.nextafter(1.0, 0.0)
+
+TARGET = refspec.TableLM({(): [0.5, 0.3, 0.2], (0,): [0.1, 0.6, 0.3], (1,): [0.2, 0.2, 0.6], (2, 1): [0.0, 1.0, 0.0]})
+DRAFT = refspec.TableLM({(): [0.2, 0.5, 0.3], (0,): [0.3, 0.3, 0.4], (2,): [0.6, 0.2, 0.2]})
+
+
+class Fixed:
+    """A drafter that always proposes these tokens, as point masses."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self.tokens = tuple(tokens)
+
+    def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
+        return Draft(self.tokens[:gamma])
+
+
+# --- chance: N2, N3 ---
+
+
+@pytest.mark.parametrize(
+    ("u", "p", "q", "accepted"),
+    [
+        (0.0, 0.0, 0.5, False),  # u = 0 never accepts what p forbids
+        (JUST_BELOW_ONE, 0.3, 0.3, True),  # p = q is certain
+        (JUST_BELOW_ONE, 5e-324, 5e-324, True),  # where u * q rounds up to p
+        (0.5, 0.25, 0.5, False),  # u * q < p is strict
+        (np.nextafter(0.5, 0), 0.25, 0.5, True),
+        (JUST_BELOW_ONE, 0.6, 0.2, True),
+    ],
+)
+def test_accept_at_the_edges(u: float, p: float, q: float, accepted: bool) -> None:
+    assert accept_at(u, p, q) is accepted
+
+
+def test_pick_never_picks_a_zero_weight_and_never_runs_off_the_end() -> None:
+    assert pick_at(0.0, np.array([0.0, 0.0, 1.0])) == 2
+    assert pick_at(JUST_BELOW_ONE, np.array([1.0, 2.0, 0.0, 0.0])) == 1
+    assert pick_at(0.5, np.array([1.0, 0.0, 1.0])) == 2  # the first whose cumulative weight *exceeds* u * total
+    assert pick_at(JUST_BELOW_ONE, np.array([5e-324, 5e-324, 0.0])) == 1  # u * total rounds up to total
+
+
+@given(st.lists(st.floats(0, 1e300), min_size=1, max_size=40), st.floats(0, 1, exclude_max=True))
+@example([5e-324, 0.0], JUST_BELOW_ONE)
+def test_pick_is_the_inverse_cdf(weights: list[float], u: float) -> None:
+    total = 0.0
+    for weight in weights:  # the same additions in the same order as a cumulative sum
+        total += weight
+    if total == 0 or total == np.inf:
+        with pytest.raises(BadProbabilities):
+            pick_at(u, np.array(weights))
+        return
+    index = pick_at(u, np.array(weights))
+    assert weights[index] > 0
+    running = 0.0
+    for weight in weights[:index]:
+        running += weight
+    assert running <= u * total or not any(weights[index + 1 :])
+
+
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [0.5, -0.1], [0.5, float("nan")], [np.inf, 1.0]])
+def test_pick_refuses_what_is_no_weight(weights: list[float]) -> None:
+    with pytest.raises(BadProbabilities):
+        refspec.Seeded(0).pick(np.array(weights))
+
+
+def test_a_tape_replays_seeded_and_may_have_values_left() -> None:
+    generator = np.random.Generator(np.random.PCG64(7))
+    tape = refspec.Tape(generator.random(200))
+    seeded = refspec.Seeded(7)
+    outputs = [
+        refspec.speculative(TARGET, refspec.ModelDrafter(DRAFT), (0,), gamma=3, max_new_tokens=20, chance=chance)
+        for chance in (seeded, tape)
+    ]
+    assert outputs[0] == outputs[1]
+    assert 20 < tape.position < 200
+    with pytest.raises(TapeExhausted):
+        refspec.Tape([]).pick(np.array([1.0]))
+    with pytest.raises(BadArgument):
+        refspec.Tape([1.0])
+
+
+# --- the rule: N4, N5 ---
+
+
+def test_a_residual_of_rounding_alone_falls_back_to_p() -> None:
+    p = np.array([0.3, 0.7])
+    q = np.nextafter(p, 1)
+    assert residual(p, q) is p
+    assert residual(np.array([0.5, 0.5]), np.array([0.75, 0.25])).tolist() == [0.0, 0.25]
+
+
+def test_the_rule_draws_one_accept_a_token_then_one_pick() -> None:
+    target_probs = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.2, 0.2, 0.6]])
+    draft = Draft((1, 0), np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
+    tape = refspec.Tape([0.4, 0.0, 0.9, 0.123])
+    assert token(draft, target_probs, tape) == Verdict(1, 2)  # 0.4 * 1 < 0.5; 0 * 1 < 0 fails; residual (0, .5, .5)
+    assert tape.position == 3
+    assert token(Draft((1,)), target_probs[:2], refspec.Tape([0.5, 0.9])) == Verdict(0, 0)  # p without the drafted token
+    assert token(Draft(()), target_probs[:1], refspec.Tape([0.6])) == Verdict(0, 1)  # an empty draft is one plain pick
+
+
+def test_a_token_its_own_law_forbids_is_a_broken_drafter() -> None:
+    with pytest.raises(BrokenDrafter, match="draft probability 0"):
+        token(Draft((0,), np.array([[0.0, 1.0]])), np.full((2, 2), 0.5), refspec.Seeded(0))
+
+
+def test_the_same_lines_run_on_fractions() -> None:
+    half, third = Fraction(1, 2), Fraction(1, 3)
+    target = refspec.TableLM({(): [half, half], (0,): [third, 2 * third]})
+    draft = refspec.TableLM({(): [third, 2 * third]})
+    out = refspec.speculative(
+        target, refspec.ModelDrafter(draft), (), gamma=2, max_new_tokens=6, chance=refspec.Seeded(1), record=True
+    )
+    assert len(out.tokens) == 6
+    for each in out.rounds:
+        assert each.record is not None
+        for test in each.record.tested:
+            assert type(test.p) is type(test.q) is Fraction
+
+
+# --- the loop: N5, N9, N12 ---
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_empty_draft_is_plain_decoding_draw_by_draw(seed: int) -> None:
+    plain = refspec.autoregressive(TARGET, (2,), max_new_tokens=30, chance=refspec.Seeded(seed))
+    for drafter, gamma in [(Fixed(()), 4), (refspec.ModelDrafter(DRAFT), 0)]:
+        out = refspec.speculative(TARGET, drafter, (2,), gamma=gamma, max_new_tokens=30, chance=refspec.Seeded(seed))
+        assert out.tokens == plain
+        assert len(out.rounds) == 30
+
+
+@given(
+    gamma=st.integers(0, 6),
+    max_new_tokens=st.integers(0, 12),
+    stop=st.sets(st.integers(0, 2)),
+    prompt=st.lists(st.integers(0, 2), max_size=4).map(tuple),
+    seed=st.integers(0, 2**32),
+    ngram=st.booleans(),
+)
+def test_length_and_stop(gamma: int, max_new_tokens: int, stop: set[int], prompt: tuple, seed: int, ngram: bool) -> None:
+    drafter = refspec.NgramDrafter() if ngram else refspec.ModelDrafter(DRAFT)
+    out = refspec.speculative(
+        TARGET, drafter, prompt, gamma=gamma, max_new_tokens=max_new_tokens, stop=stop, chance=refspec.Seeded(seed)
+    )
+    assert len(out.tokens) <= max_new_tokens
+    assert len(out.tokens) == max_new_tokens or out.tokens[-1] in stop
+    assert not any(each in stop for each in out.tokens[:-1])
+    assert out.tokens == tuple(each for one in out.rounds for each in (*one.draft_tokens[: one.accepted], one.token))
+    left = max_new_tokens
+    for one in out.rounds:
+        assert 0 <= one.accepted <= one.drafted <= min(gamma, left - 1)
+        left -= one.accepted + 1
+
+
+def test_a_stop_token_inside_a_round_cuts_it_and_keeps_its_form() -> None:
+    certain = refspec.TableLM({(): [0, 1, 0], (1,): [0, 0, 1], (2,): [1, 0, 0]})  # 1 2 0 1 2 0 ...
+    out = refspec.speculative(certain, Fixed((1, 2, 0)), (), gamma=3, max_new_tokens=9, stop={2}, chance=refspec.Seeded(0))
+    assert out.tokens == (1, 2)
+    (one,) = out.rounds
+    assert (one.draft_tokens, one.drafted, one.accepted, one.token) == ((1,), 1, 1, 2)
+    assert refspec.speculative(
+        certain, Fixed(()), (0, 2), gamma=1, max_new_tokens=2, stop={2}, chance=refspec.Seeded(0)
+    ).tokens == (0, 1)
+
+
+def test_a_record_shows_p_q_u_and_the_answer() -> None:
+    tape = refspec.Tape([0.1, 0.99, 0.5])
+    out = refspec.speculative(TARGET, refspec.ModelDrafter(DRAFT), (), gamma=1, max_new_tokens=2, chance=tape, record=True)
+    record = out.rounds[0].record
+    assert record is not None
+    assert record.draft.tokens == (0,)
+    assert record.draft.start == 0
+    (tested,) = record.tested
+    assert (tested.p, tested.q, tested.u, tested.accepted) == (0.5, 0.2, 0.99, True)
+    assert record.target_probs.tolist() == [[0.5, 0.3, 0.2], [0.1, 0.6, 0.3]]
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        Draft((0, 1, 2)),
+        Draft((3,)),
+        Draft((-1,)),
+        Draft((0,), np.array([[0.5, 0.5]])),
+        Draft((0,), np.array([[1.0, 0.0, 0.0]] * 2)),
+        Draft((0,), start=5),
+    ],
+    ids=["too many", "beyond the vocabulary", "negative", "narrow row", "a row too many", "another position"],
+)
+def test_a_draft_that_is_no_proposal_is_refused(draft: Draft) -> None:
+    class Broken:
+        def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
+            return draft
+
+    with pytest.raises(BrokenDrafter):
+        refspec.speculative(TARGET, Broken(), (), gamma=2, max_new_tokens=8, chance=refspec.Seeded(0))
+
+
+def test_bad_arguments() -> None:
+    for options in ({"gamma": -1, "max_new_tokens": 3}, {"gamma": 1, "max_new_tokens": -1}):
+        with pytest.raises(BadArgument):
+            refspec.speculative(TARGET, Fixed(()), (), chance=refspec.Seeded(0), **options)
+    with pytest.raises(BadArgument):
+        refspec.autoregressive(TARGET, (), max_new_tokens=-1, chance=refspec.Seeded(0))
+    with pytest.raises(BadArgument):
+        refspec.Seeded(-1)
+
+
+def test_vocabularies_are_compared_by_map_and_not_by_size() -> None:
+    class Named(refspec.TableLM):
+        def __init__(self, token_map: dict[str, int]) -> None:
+            super().__init__({(): [1, 0, 0]})
+            self.token_map = token_map
+
+    ours, theirs = Named({"a": 0, "b": 1, "c": 2}), Named({"a": 0, "b": 2, "c": 1})
+    with pytest.raises(VocabularyMismatch, match="2 tokens differently, for instance 'b' to 1 and 2"):
+        refspec.speculative(ours, refspec.ModelDrafter(theirs), (), gamma=1, max_new_tokens=1, chance=refspec.Seeded(0))
+    two = refspec.TableLM({(): [1, 0]})
+    with pytest.raises(VocabularyMismatch, match="3 tokens and the draft 2"):
+        refspec.speculative(TARGET, refspec.ModelDrafter(two), (), gamma=1, max_new_tokens=1, chance=refspec.Seeded(0))
+
+
+# --- tables and drafters ---
+
+
+def test_a_table_answers_with_the_longest_suffix() -> None:
+    rows = TARGET.probs((0, 2, 1), last=4).tolist()
+    assert rows == [[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2], [0.0, 1.0, 0.0]]
+    for last in (0, 5):
+        with pytest.raises(BadArgument):
+            TARGET.probs((0, 2, 1), last=last)
+
+
+@pytest.mark.parametrize("table", [{(): [0.5, 0.6]}, {(): [Fraction(1, 2), Fraction(1, 3)]}, {(): []}, {(): [1.5, -0.5]}])
+def test_a_row_that_is_no_law_is_refused(table: dict) -> None:
+    with pytest.raises(BadProbabilities):
+        refspec.TableLM(table)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "gamma", "drafted"),
+    [
+        ((1, 2, 3, 9, 1, 2, 3), 2, (9, 1)),
+        ((1, 2, 3, 8, 1, 2, 3, 9, 1, 2, 3), 1, (9,)),  # the most recent match
+        ((7, 2, 3, 8, 3, 9, 2, 3), 1, (8,)),  # a longer suffix before a more recent one
+        ((4, 4), 3, (4,)),
+        ((1, 2, 3), 3, ()),
+        ((), 3, ()),
+        ((1, 1), 0, ()),
+    ],
+)
+def test_prompt_lookup(tokens: tuple[int, ...], gamma: int, drafted: tuple[int, ...]) -> None:
+    draft = refspec.NgramDrafter().propose(tokens, gamma, refspec.Tape([]))  # consumes no chance
+    assert (draft.tokens, draft.probs) == (drafted, None)
+
+
+def test_a_draft_model_stays_within_its_own_context() -> None:
+    class Short(refspec.TableLM):
+        context = 3
+
+    drafter = refspec.ModelDrafter(Short({(): [1, 0, 0]}))
+    assert [len(drafter.propose((0,) * n, 4, refspec.Seeded(0)).tokens) for n in (1, 3, 5)] == [2, 0, 0]

@@ -1,0 +1,76 @@
+"""The real thing: SmolLM2-135M, fetched by the project's own tool."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import refspec
+
+pytestmark = pytest.mark.real
+
+PROMPTS = [
+    "The capital of France is",
+    "Count: one, two, three, one, two, three, one, two,",
+    "def fibonacci(n):\n    if n < 2:\n        return n\n    return",
+    "Translate to German: The weather is nice today, and the weather will be nice tomorrow.",
+    "Roses are red, violets are blue,",
+]
+
+
+@pytest.fixture(scope="module")
+def model(smollm2_folder: Path) -> refspec.Model:
+    return refspec.load(smollm2_folder)
+
+
+def test_the_capital_of_france(model: refspec.Model) -> None:
+    out = refspec.generate(model, PROMPTS[0], temperature=0, max_new_tokens=16)
+    assert out.text is not None
+    assert out.text.startswith(" Paris.")
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_greedy_speculation_prints_the_greedy_tokens(model: refspec.Model, prompt: str) -> None:
+    """Holds here because no margin on these paths is near float32 rounding; see tests/benchmarks/greedy_identity.py."""
+    plain = refspec.generate(model, prompt, temperature=0, max_new_tokens=32, stop=())
+    for gamma in (1, 4, 10):
+        out = refspec.generate(
+            model, prompt, drafter=refspec.NgramDrafter(), gamma=gamma, temperature=0, max_new_tokens=32, stop=()
+        )
+        assert out.tokens == plain.tokens
+
+
+def test_any_history_gives_the_logits_of_a_fresh_prefill(model: refspec.Model) -> None:
+    """N10 on real weights: 1e-3 in float32."""
+    assert model.tokenizer is not None
+    tokens = model.tokenizer.encode(PROMPTS[3])
+    cache = model.network.new_cache()
+    rows = []
+    for start, end in ((0, 5), (5, 6), (6, 12), (12, len(tokens))):
+        model.network.forward(np.array([7, 7, 7]), cache)  # rejected, and forgotten
+        cache.rollback(start)
+        rows.append(model.network.forward(np.array(tokens[start:end]), cache, last=end - start))
+    assert np.abs(np.concatenate(rows) - model.logits(tokens)).max() < 1e-3
+
+
+def test_peak_memory_is_at_most_1_4_times_the_float32_weights(smollm2_folder: Path) -> None:
+    """VmHWM of a process that loads, prefills 512 tokens and decodes; the weights are counted from the file's headers."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("VmHWM is read from /proc, which this system lacks")
+    program = """
+import math, sys
+from pathlib import Path
+import refspec
+from refspec.transformer.weights import tensor_headers
+
+folder = Path(sys.argv[1])
+refspec.generate(refspec.load(folder), list(range(100, 612)), drafter=refspec.NgramDrafter(), max_new_tokens=16, stop=())
+peak = 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+print(peak / (4 * sum(math.prod(header.shape) for header in tensor_headers(folder).values())))
+"""
+    ratio = float(
+        subprocess.run([sys.executable, "-c", program, str(smollm2_folder)], check=True, capture_output=True, text=True).stdout
+    )
+    assert 1 < ratio < 1.4
