@@ -9,9 +9,11 @@ from refspec import draft, verify
 from refspec.autoregressive import autoregressive
 from refspec.chance import Chance, Seeded, Tape
 from refspec.draft import Draft, Drafter
+from refspec.draft.coupled import CoupledDrafter
 from refspec.draft.model import ModelDrafter
 from refspec.draft.ngram import NgramDrafter
 from refspec.errors import RefspecError
+from refspec.exact import law
 from refspec.generate import Output, generate, start
 from refspec.lm import LanguageModel, TableLM
 from refspec.loop import Generation, Round, speculative
@@ -21,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Chance",
+    "CoupledDrafter",
     "Draft",
     "Drafter",
     "Generation",
@@ -37,6 +40,7 @@ __all__ = [
     "autoregressive",
     "draft",
     "generate",
+    "law",
     "load",
     "speculative",
     "start",

@@ -27,6 +27,14 @@ class Chance(Protocol):
         """An index, with probability weights[index] / sum(weights)."""
         ...
 
+    def race(self, key: int, weights: Array) -> int:
+        """The index whose clock rings first, E[index] / weights[index] with E independent Exp(1).
+
+        The law is that of `pick`; the noise E belongs to the key, so that races of one key under other weights tend to
+        agree (arXiv 2408.07978). It consumes no uniform of the sequence.
+        """
+        ...
+
 
 def accept_at(u: float, p: Any, q: Any) -> bool:
     """N2: accept iff p >= q or u * q < p.
@@ -56,12 +64,23 @@ def pick_at(u: float, weights: Array) -> int:
     return int(np.flatnonzero(weights)[-1])  # u * total rounded up to total
 
 
+def race_of(clocks: Array, weights: Array) -> int:
+    """The winner of a race: clocks [v] of Exp(1), weights [v]; a zero weight never wins."""
+    weights = np.asarray(weights, dtype=np.float64)
+    if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.any()):
+        raise BadProbabilities(f"cannot race {len(weights)} weights; they are finite, >= 0 and not all zero")
+    rings = np.full(len(weights), np.inf)
+    np.divide(clocks, weights, out=rings, where=weights > 0)
+    return int(rings.argmin())
+
+
 class Seeded:
-    """Chance from a seed: PCG64(seed), one `random()` a draw. `u` is the last uniform drawn."""
+    """Chance from a seed: PCG64(seed), one `random()` a draw; races from PCG64((seed, key)). `u` is the last uniform."""
 
     def __init__(self, seed: int) -> None:
         if seed < 0:
             raise BadArgument(f"seed is {seed}; a seed is an integer >= 0")
+        self._seed = seed
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self.u: float | None = None
 
@@ -71,6 +90,10 @@ class Seeded:
     def pick(self, weights: Array) -> int:
         return pick_at(self._draw(), weights)
 
+    def race(self, key: int, weights: Array) -> int:
+        noise = np.random.Generator(np.random.PCG64((self._seed, key)))
+        return race_of(noise.standard_exponential(len(weights)), weights)
+
     def _draw(self) -> float:
         self.u = float(self._generator.random())
         return self.u
@@ -79,12 +102,14 @@ class Seeded:
 class Tape:
     """Chance read from a list of uniforms, to replay a run or to reach a corner. Values may be left over.
 
-    `position` is how many were read, `u` the last one. Raises TapeExhausted when a draw finds none left.
+    `position` is how many were read, `u` the last one. The first race of a key reads one value for each weight, later ones
+    of that key none. Raises TapeExhausted when a draw finds none left.
     """
 
     def __init__(self, values: Iterable[float]) -> None:
         self.values = tuple(float(value) for value in values)
         self.position = 0
+        self._clocks: dict[int, Array] = {}
         self.u: float | None = None
         for value in self.values:
             if not 0 <= value < 1:
@@ -95,6 +120,11 @@ class Tape:
 
     def pick(self, weights: Array) -> int:
         return pick_at(self._draw(), weights)
+
+    def race(self, key: int, weights: Array) -> int:
+        if key not in self._clocks:
+            self._clocks[key] = -np.log1p(-np.array([self._draw() for _ in range(len(weights))]))
+        return race_of(self._clocks[key], weights)
 
     def _draw(self) -> float:
         if self.position == len(self.values):

@@ -1,10 +1,11 @@
-"""The command line: `refspec generate`, `refspec models`, `refspec demo`.
+"""The command line: `refspec generate`, `refspec prove`, `refspec models`, `refspec demo`.
 
 What was asked for goes to standard output; figures and errors go to standard error, so that a pipe carries the text and
 nothing else. A mistake is one line and exit code 2. What Ctrl-C interrupts is shown as far as it came.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -20,10 +21,11 @@ from refspec.report.demo import demo
 from refspec.report.engine import Engine, tokenizer_of
 from refspec.report.figures import figures
 from refspec.report.models import listing
+from refspec.report.prove import as_json, prove, table, theorem
 from refspec.report.request import Request, from_line, read_lines, read_text
 from refspec.verify import RULES
 
-SUCCESS, MISTAKE, INTERRUPTED, READER_LEFT = 0, 2, 130, 141  # the last two as a shell reports SIGINT and SIGPIPE
+SUCCESS, DIFFERS, MISTAKE, INTERRUPTED, READER_LEFT = 0, 1, 2, 130, 141  # the last two as a shell reports SIGINT and SIGPIPE
 SETTINGS = ("seed", "gamma", "max_new_tokens", "temperature", "top_k", "top_p", "min_p")  # those a line of JSONL may set
 
 GENERATE = """\
@@ -129,6 +131,23 @@ def parser() -> argparse.ArgumentParser:
     )
     end.add_argument("--json", action="store_true", help="print one JSON object instead: text, ids, rounds and figures")
 
+    command = commands.add_parser(
+        "prove",
+        help="enumerate the loop over exact fractions",
+        description="Draw random models of fractions, run the production loop on them along every branch, and compare the law "
+        "of the texts with plain decoding's. Exit code 1 where they differ.",
+        allow_abbrev=False,
+    )
+    command.set_defaults(run=run_prove)
+    command.add_argument("--verify", choices=RULES, default="token", help="the rule to prove: %(choices)s (%(default)s)")
+    command.add_argument("--mutant", metavar="NAME", help="a planted bug of tests/mutants instead, which fails")
+    command.add_argument("--vocab", type=int, default=3, help="tokens in the vocabulary (%(default)s)")
+    command.add_argument("--gamma", type=int, default=2, help="drafted tokens a round (%(default)s)")
+    command.add_argument("--horizon", type=int, default=4, help="tokens of text (%(default)s)")
+    command.add_argument("--models", type=int, default=5, help="how many pairs of models to draw (%(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of the models (%(default)s)")
+    command.add_argument("--json", action="store_true", help="print one JSON object instead, its fractions as strings")
+
     command = commands.add_parser("models", help="list the models that are known and those on disk", allow_abbrev=False)
     command.set_defaults(run=run_models)
     command = commands.add_parser("demo", help="show speculative decoding at work", allow_abbrev=False)
@@ -208,6 +227,17 @@ def follow(run: Run, see: Callable[[Round], None] = lambda _: None) -> Output:
         for found in run.output.rounds[seen:]:  # made, and not yet shown
             see(found)
     return run.output
+
+
+def run_prove(options: argparse.Namespace) -> int:
+    claim = theorem(options.verify, options.mutant)
+    sizes = {"gamma": options.gamma, "horizon": options.horizon, "seed": options.seed}
+    found = prove(claim, vocab_size=options.vocab, models=options.models, **sizes)
+    if options.json:
+        answer = as_json(claim, found, {"vocab": options.vocab, **sizes})
+        print(json.dumps(answer))
+        return SUCCESS if answer["proved"] else DIFFERS
+    return SUCCESS if table(claim, found, painter(sys.stdout)) else DIFFERS
 
 
 def run_models(options: argparse.Namespace) -> int:

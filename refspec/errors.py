@@ -57,5 +57,9 @@ class CacheRange(RefspecError, IndexError):
     """A rollback or write outside what the cache holds (N10)."""
 
 
+class EnumerationLimit(RefspecError):
+    """A program has more branches, or longer ones, than the enumeration was allowed to follow."""
+
+
 class TapeExhausted(RefspecError):
     """A `Tape` was asked for more numbers than were written on it."""

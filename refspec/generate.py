@@ -8,13 +8,14 @@ from refspec import verify as rules
 from refspec.cached_lm import CachedLM
 from refspec.chance import Seeded
 from refspec.draft import Draft, Drafter
+from refspec.draft.coupled import CoupledDrafter
 from refspec.draft.model import ModelDrafter
 from refspec.errors import BadArgument, ContextExceeded
 from refspec.lm import LanguageModel, Tokens
 from refspec.loop import Round, rounds
 from refspec.model import Model
 from refspec.stats import Stats, stats
-from refspec.tokenizer import Stream
+from refspec.tokenizer import Stream, Tokenizer
 
 AnyDrafter = Drafter | Model | Callable[[LanguageModel], Drafter] | None
 
@@ -46,42 +47,39 @@ class Output:
 class Run:
     """One generation under way: iterate over it for its pieces, ask it for its `output` at any time."""
 
-    def __init__(self, found: Iterator[Round], prompt: Tokens, stream: Stream | None, stop: Collection[int], at_end: str) -> None:
+    def __init__(
+        self, found: Iterator[Round], prompt: Tokens, tokenizer: Tokenizer | None, stop: Collection[int], at_end: str
+    ) -> None:
         self._found = found
         self._prompt = prompt
-        self._stream = stream
+        self._tokenizer = tokenizer
+        self._stream = None if tokenizer is None else Stream(tokenizer)
         self._stop = stop
         self._at_end = at_end  # why it ends, if no stop token ends it before
-        self._rounds: list[Round] = []
-        self._seconds: list[float] = []
-        self._text = ""
+        self._timed: list[tuple[Round, float]] = []
         self._ended = "interrupted"
 
     def __iter__(self) -> Iterator[Piece]:
         started = time.perf_counter()
         for each in self._found:
-            self._rounds.append(each)
-            self._seconds.append(time.perf_counter() - started)
-            yield Piece(each, self._show(self._stream.push(each.tokens)) if self._stream else "")
+            self._timed.append((each, time.perf_counter() - started))
+            yield Piece(each, self._stream.push(each.tokens) if self._stream else "")
             started = time.perf_counter()
-        self._ended = "stop" if self._rounds and self._rounds[-1].token in self._stop else self._at_end
-
-    def _show(self, text: str) -> str:
-        self._text += text
-        return text
+        self._ended = "stop" if self._timed and self._timed[-1][0].token in self._stop else self._at_end
 
     def rest(self) -> str:
         """The text of an incomplete character at the very end, if there is one."""
-        return self._show(self._stream.flush()) if self._stream else ""
+        return self._stream.flush() if self._stream else ""
 
     @property
     def output(self) -> Output:
-        self.rest()
+        found = tuple(each for each, _ in self._timed)
+        tokens = tuple(token for each in found for token in each.tokens)
         return Output(
-            text=self._text if self._stream else None,
-            tokens=tuple(token for each in self._rounds for token in each.tokens),
-            rounds=tuple(self._rounds),
-            stats=stats(self._rounds, self._seconds),
+            text=self._tokenizer.decode(tokens) if self._tokenizer else None,
+            tokens=tokens,
+            rounds=found,
+            stats=stats(found, [seconds for _, seconds in self._timed]),
             prompt_tokens=self._prompt,
             ended=self._ended,
         )
@@ -154,11 +152,9 @@ def start(
         raise ContextExceeded(f"the prompt has {len(tokens)} tokens and {model.name} a context of {target.context}; shorten it")
     room = target.context - len(tokens)
     stop = model.end_tokens if stop is None else stop
-    if drafter is None:
-        gamma = 0
     found = rounds(
         target,
-        as_drafter(drafter, target),
+        as_drafter(drafter, target, verify),
         tokens,
         gamma=gamma,
         max_new_tokens=min(max_new_tokens, room),
@@ -167,8 +163,7 @@ def start(
         verify=verify,
         record=record,
     )
-    stream = None if model.tokenizer is None else Stream(model.tokenizer)
-    return Run(found, tokens, stream, stop, "length" if max_new_tokens <= room else "context")
+    return Run(found, tokens, model.tokenizer, stop, "length" if max_new_tokens <= room else "context")
 
 
 class NoDrafter:
@@ -178,12 +173,13 @@ class NoDrafter:
         return Draft(())
 
 
-def as_drafter(given: AnyDrafter, target: CachedLM) -> Drafter:
-    """A drafter of any kind as a Drafter; a Model drafts under the target's own warps."""
+def as_drafter(given: AnyDrafter, target: CachedLM, verify: rules.Rule) -> Drafter:
+    """A drafter of any kind as a Drafter; a Model drafts under the target's own warps, and races where the rule does."""
     if given is None:
         return NoDrafter()
     if isinstance(given, Model):
-        return ModelDrafter(CachedLM(given.network, target.warp, given.token_map))
+        draft = CachedLM(given.network, target.warp, given.token_map)
+        return CoupledDrafter(draft) if verify is rules.coupled else ModelDrafter(draft)
     return given if hasattr(given, "propose") else given(target)
 
 
@@ -191,6 +187,8 @@ def as_ids(model: Model, prompt: str | Sequence[int]) -> Tokens:
     """A prompt as ids."""
     if not isinstance(prompt, str):
         return tuple(int(token) for token in prompt)
+    if not prompt:
+        return ()  # a tokenizer may add a begin token, but an empty prompt is refused all the same
     if model.tokenizer is None:
         raise BadArgument(f"{model.name} has no tokenizer.json; give the prompt as token ids")
     return model.tokenizer.encode(prompt)

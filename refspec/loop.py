@@ -40,12 +40,14 @@ class Record:
 class Round:
     """One round. It emitted draft_tokens[:accepted] + (token,).
 
+    exact: False where an inexact rule decided it, so that the text does not have the target's law.
     A round cut by a stop token keeps that form: `token` is the stop token, `draft_tokens` the accepted ones before it.
     """
 
     draft_tokens: Tokens
     accepted: int
     token: int
+    exact: bool = True
     record: Record | None = None
 
     @property
@@ -142,6 +144,7 @@ def rounds(
             shown,
             len(kept) - 1,
             kept[-1],
+            verdict.exact,
             Record(draft, target_probs, tuple(witness.tested)) if isinstance(witness, Witness) else None,
         )
         if kept[-1] in stop:
@@ -170,3 +173,6 @@ class Witness:
 
     def pick(self, weights: Array) -> int:
         return self._chance.pick(weights)
+
+    def race(self, key: int, weights: Array) -> int:
+        return self._chance.race(key, weights)

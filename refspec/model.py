@@ -12,8 +12,9 @@ from refspec.arrays import Array
 from refspec.cached_lm import CachedLM, check_ids
 from refspec.errors import BadArgument, BadConfig, ContextExceeded, ModelNotFound
 from refspec.tokenizer import Tokenizer
-from refspec.transformer.config import GPT2Config, LlamaConfig, read_config, read_json
+from refspec.transformer.config import GPT2Config, LlamaConfig, read_config
 from refspec.transformer.gpt2 import GPT2, load_gpt2
+from refspec.transformer.keys import read_json
 from refspec.transformer.llama import Llama, load_llama
 from refspec.transformer.weights import Checkpoint
 from refspec.warp import Warp
@@ -69,7 +70,7 @@ def load(name: str | Path, *, dtype: Any = np.float32) -> Model:
             f"{folder}: the tokenizer has ids up to {max(tokenizer.token_map.values())} where config.json says vocab_size "
             f"{config.vocab_size}; tokenizer and weights are not of one model"
         )
-    return Model(folder.name, network, tokenizer, end_tokens(folder))
+    return Model(folder.resolve().name, network, tokenizer, end_tokens(folder))
 
 
 def end_tokens(folder: Path) -> tuple[int, ...]:

@@ -12,13 +12,15 @@ class Stats:
 
     acceptance_rate: accepted / tested, where a round's tests end at its first rejection; it estimates sum min(p, q).
     accepted_per_drafted: accepted / drafted, the tokens drafted behind a rejection included.
-    target_calls: rounds, each one forward pass of the target.
+    rounds: how many, each one forward pass of the target.
     prefill_seconds: from the start to the end of the first round; decode_seconds: all the others.
+    exact: whether every round kept the target's law; False under an inexact rule.
     tokens_per_second: of decoding, so without the first round and its tokens.
     """
 
     tokens: int
     rounds: int
+    exact: bool
     drafted: int
     tested: int
     accepted: int
@@ -41,6 +43,7 @@ def stats(rounds: Sequence[Round], seconds: Sequence[float]) -> Stats:
     return Stats(
         tokens=tokens,
         rounds=len(rounds),
+        exact=all(each.exact for each in rounds),
         drafted=drafted,
         tested=tested,
         accepted=accepted,

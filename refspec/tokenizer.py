@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from refspec.errors import BadTokenizer
-from refspec.transformer.config import read_json
+from refspec.transformer.keys import read_json
 
 
 class Tokenizer:

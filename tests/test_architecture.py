@@ -24,6 +24,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "draft": {"lm", "chance"},
     "verify": VERIFY,
     "loop": VERIFY | {"verify"},
+    "exact": VERIFY | {"verify", "loop", "lazy_race"},
+    "lazy_race": {"chance"},
+    "interval": {"chance", "exact"},
+    "theory": set(),
+    "distance": VERIFY | {"verify", "exact", "autoregressive"},
     "warp": set(),
     "transformer": set(),
     "tokenizer": {"transformer"},  # for read_json alone

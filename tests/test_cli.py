@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -287,6 +289,13 @@ def test_stop_is_an_id_or_a_text_of_one_token(run: Run, folder: Path) -> None:
         assert (answer["tokens"], answer["ended"]) == (until, "stop"), stop
 
 
+def test_a_stop_text_is_not_begun_like_a_prompt(run: Run, tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    write_tokenizer(tmp_path, begin=True)
+    code, _, err = run("generate", "x", "--model", tmp_path, "--stop", "e", "--max-new-tokens", 1)
+    assert code == 0, err
+
+
 def test_stop_is_by_default_the_models_own_end_and_takes_its_place(run: Run, folder: Path, tmp_path: Path) -> None:
     common = ("generate", PROMPT, "--json", "--seed", 8)
     tokens = parsed(run(*common, "--model", folder)[1])["tokens"]
@@ -394,7 +403,7 @@ def test_a_model_without_a_tokenizer_answers_ids(run: Run, tmp_path: Path) -> No
 
 
 def test_jsonl_answers_a_line_before_the_next_one_comes(folder: Path) -> None:
-    with command("generate", "--jsonl", "-", "--model", folder, "--max-new-tokens", "2", stdin=subprocess.PIPE) as process:
+    with command("generate", "--jsonl", "-", "--model", folder, "--max-new-tokens", "2") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for number in (1, 2):
@@ -402,7 +411,7 @@ def test_jsonl_answers_a_line_before_the_next_one_comes(folder: Path) -> None:
             process.stdin.flush()
             assert parsed(process.stdout.readline().decode())["line"] == number
         process.stdin.close()
-        assert process.wait() == 0
+    assert process.returncode == 0
 
 
 # --- mistakes ---
@@ -600,10 +609,21 @@ def test_an_error_in_the_middle_leaves_the_text_so_far(run: Run, folder: Path, f
     assert run("generate", PROMPT, "--model", folder) == (2, f"{expected.text}\n", "refspec: the fourth row is no law\n")
 
 
-def command(*arguments: object, stdout: int = subprocess.PIPE, stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """refspec in a process of its own, its streams unbuffered on our side."""
+@contextmanager
+def command(*arguments: object, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
+    """refspec in a process of its own, its streams buffered on its own side only. It is killed rather than waited for."""
     program = [sys.executable, "-m", "refspec.cli", *map(str, arguments)]
-    return subprocess.Popen(program, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, bufsize=0)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(program, stdin=pipe, stdout=stdout, stderr=pipe, bufsize=0, env=environment) as process:
+        watchdog = threading.Timer(30, process.kill)
+        watchdog.start()
+        try:
+            yield process
+            process.wait()
+        finally:
+            watchdog.cancel()
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -617,10 +637,11 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 def test_a_real_ctrl_c(endless: list[object]) -> None:
     with command(*endless) as process:
         assert process.stdout is not None
-        first = process.stdout.read(1)  # it streams: text is there long before the end
+        first = process.stdout.read(1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate()
     assert process.returncode == 130
+    assert len(first + out) < io.DEFAULT_BUFFER_SIZE  # it streamed: the first byte came before a buffer was full
     assert (first + out).endswith(b"\n")
     assert re.fullmatch(rb"[1-9]\d* tokens \| .* \| ended: interrupted\n", err)
 
@@ -633,7 +654,7 @@ def test_a_reader_that_leaves_is_no_error(endless: list[object]) -> None:
         process.stdout.read(1)
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(timeout=30) == 141
+    assert process.returncode == 141
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a Linux device")
@@ -642,7 +663,7 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
         Path("/dev/full").open("wb") as full,
         command("generate", "x", "--model", folder, "--json", stdout=full.fileno()) as process,
     ):
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate()
     assert process.returncode == 2
     assert re.fullmatch(rb"refspec: .*No space left on device\n", err)
 

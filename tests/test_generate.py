@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import LLAMA, write_folder
+from folders import LLAMA, write_folder, write_tokenizer
 
 import refspec
 from refspec.errors import BadArgument, ContextExceeded, VocabularyMismatch
@@ -55,6 +55,28 @@ def test_the_same_seed_gives_the_same_text_and_another_seed_another(target: refs
     assert texts[0] == texts[1] != texts[2]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 1.5])
+def test_coupled_text_depends_on_the_seed_and_not_on_the_drafter(
+    target: refspec.Model, draft: refspec.Model, temperature: float
+) -> None:
+    def run(drafter: object, gamma: int) -> refspec.Output:
+        return refspec.generate(
+            target,
+            "hello",
+            drafter=drafter,
+            gamma=gamma,
+            temperature=temperature,
+            max_new_tokens=24,
+            stop=(),
+            seed=9,
+            verify=refspec.verify.coupled,
+        )
+
+    texts = [run(drafter, gamma).tokens for drafter in (None, draft, refspec.NgramDrafter(), target) for gamma in (1, 4)]
+    assert set(texts) == {texts[0]}
+    assert run(target, 4).stats.acceptance_rate == 1  # the same law races to the same winner
+
+
 def test_padded_ids_are_never_drawn(target: refspec.Model) -> None:
     """N12: config.json says 264, the token map has 259."""
     assert target.config.vocab_size == 264
@@ -62,6 +84,15 @@ def test_padded_ids_are_never_drawn(target: refspec.Model) -> None:
     assert row.shape == (1, 259)
     assert abs(row.sum() - 1) < 1e-12  # float64, 259 additions
     assert target.logits([65, 66]).shape == (2, 264)
+
+
+def test_an_empty_text_is_refused_even_where_the_tokenizer_adds_a_begin_token(tmp_path: Path) -> None:
+    write_tokenizer(write_folder(tmp_path / "begins"), begin=True)
+    begins = refspec.load(tmp_path / "begins")
+    assert begins.tokenizer is not None
+    assert len(begins.tokenizer.encode("")) == 1
+    with pytest.raises(BadArgument):
+        refspec.generate(begins, "")
 
 
 def test_streamed_pieces_concatenate_to_the_text(target: refspec.Model, draft: refspec.Model) -> None:
@@ -119,6 +150,7 @@ def test_a_draft_with_a_shorter_context_drafts_less(target: refspec.Model, tmp_p
         ([], {}),
         ([-1], {}),
         ([259], {}),
+        ("x", {"gamma": -1}),
         ("x", {"gamma": -1, "drafter": refspec.NgramDrafter()}),
         ("x", {"temperature": -0.5}),
         ("x", {"temperature": float("nan")}),
@@ -148,3 +180,10 @@ def test_float64_is_the_same_model(target: refspec.Model, tmp_path: Path) -> Non
     assert 0 < difference < 1e-4  # float32 has 7 digits and these logits are of order one
     with pytest.raises(BadArgument):
         refspec.load(tmp_path / "target", dtype=np.float16)
+
+
+def test_an_inexact_rule_says_so_in_its_result(target: refspec.Model, draft: refspec.Model) -> None:
+    for rule, exact in ((refspec.verify.token, True), (refspec.verify.inexact_lenience(0.5), False)):
+        out = refspec.generate(target, "x", drafter=draft, verify=rule, max_new_tokens=8)
+        assert out.stats.exact is exact
+        assert all(each.exact is exact for each in out.rounds)

@@ -8,7 +8,7 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.chance import Chance
 from refspec.errors import BrokenDrafter
-from refspec.lm import Tokens
+from refspec.lm import LanguageModel, Tokens
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ class Drafter(Protocol):
     """Guesses what comes next. May return fewer than gamma tokens, or none, and draws only from `chance`."""
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft: ...
+
+
+def room_of(language_model: LanguageModel, tokens: Tokens, gamma: int) -> int:
+    """How many of gamma tokens a draft model has positions for."""
+    context: int | None = getattr(language_model, "context", None)
+    return gamma if context is None else max(0, min(gamma, context - len(tokens)))
 
 
 def checked(draft: Draft, tokens: Tokens, gamma: int, vocab_size: int) -> Draft:

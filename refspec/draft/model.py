@@ -3,7 +3,7 @@
 import numpy as np
 
 from refspec.chance import Chance
-from refspec.draft import Draft
+from refspec.draft import Draft, room_of
 from refspec.lm import LanguageModel, Tokens
 
 
@@ -17,12 +17,9 @@ class ModelDrafter:
         self.language_model = language_model
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
-        context = getattr(self.language_model, "context", None)
-        if context is not None:
-            gamma = min(gamma, context - len(tokens))
         start = len(tokens)
         rows = []
-        for _ in range(gamma):
+        for _ in range(room_of(self.language_model, tokens, gamma)):
             row = self.language_model.probs(tokens)[-1]
             rows.append(row)
             tokens += (chance.pick(row),)

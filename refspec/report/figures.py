@@ -22,6 +22,8 @@ def figures(output: Output, seed: int, paint: Paint) -> str:
     if stats.drafted:
         counts = (("accepted", stats.accepted), ("corrected", roles["corrected"]), ("bonus", roles["bonus"]))
         parts.append(", ".join(paint(f"{count} {name}", name) for name, count in counts))
+    if not stats.exact:
+        parts.append("inexact rule: not the target's law")
     parts += [
         f"prefill {stats.prefill_seconds:.2f} s",
         f"decode {stats.decode_seconds:.2f} s",

@@ -14,7 +14,7 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.errors import BadWeights, ModelNotFound
-from refspec.transformer.config import read_json
+from refspec.transformer.keys import read_json
 from refspec.transformer.linear import Linear, linear
 
 READ_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}

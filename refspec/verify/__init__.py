@@ -5,15 +5,40 @@ is p after the first i of them. One rule a file, named `*_rule.py` since `token.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 
 from refspec.arrays import Array
 from refspec.chance import Chance
 from refspec.draft import Draft
+from refspec.verify.block_rule import block
+from refspec.verify.coupled_rule import coupled
+from refspec.verify.inexact_lenience_rule import inexact_lenience
+from refspec.verify.inexact_typical_rule import inexact_typical
+from refspec.verify.sample_match_rule import sample_match
 from refspec.verify.token_rule import residual, token
 from refspec.verify.verdict import Verdict
 
 Rule = Callable[[Draft, Array, Chance], Verdict]
 
-RULES: dict[str, Rule] = {"token": token}
+# By their names on the command line: what keeps the target's law, and what does not.
+EXACT: dict[str, Rule] = {"token": token, "block": block, "sample-match": sample_match, "coupled": coupled}
+INEXACT: dict[str, Rule] = {
+    "inexact-typical": inexact_typical(),
+    "inexact-lenience": inexact_lenience(Fraction(1, 2)),  # no token more than twice as likely as it should be
+}
+RULES = EXACT | INEXACT
 
-__all__ = ["RULES", "Rule", "Verdict", "residual", "token"]
+__all__ = [
+    "EXACT",
+    "INEXACT",
+    "RULES",
+    "Rule",
+    "Verdict",
+    "block",
+    "coupled",
+    "inexact_lenience",
+    "inexact_typical",
+    "residual",
+    "sample_match",
+    "token",
+]

@@ -1,4 +1,4 @@
-"""Weights from disk to the product: every stored type to the bit, shards, one copy in memory, and two layouts that agree."""
+"""Weights from disk to the product: every stored type to the bit, shards, one copy in memory, and layouts that agree."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 import refspec
 from refspec.transformer import linear as linear_module
-from refspec.transformer.linear import Linear, Panels, Rows, linear
+from refspec.transformer.linear import Linear, Panels, Rows, WidePanels, linear
 from refspec.transformer.weights import Checkpoint, tensor_headers
 
 TOKENS = tuple(range(0, 250, 7))
@@ -158,10 +158,10 @@ def test_rows_keeps_the_array_that_was_read(tmp_path: Path) -> None:
     assert owned(kept.weight).nbytes == 4 * 130 * 70
 
 
-@pytest.mark.parametrize("layout", [Rows, Panels])
+@pytest.mark.parametrize("layout", [Rows, WidePanels, Panels])
 def test_a_transposed_weight_lets_go_of_the_array_it_came_from(layout: Any) -> None:
     """GPT-2 stores [in, out]: what is kept must not be a view that holds the file's order in memory as well."""
-    stored = np.ones((64, 128), np.float32)
+    stored = np.ones((8, 3072), np.float32)  # both kinds of panel are full, so nothing is filled up
     kept = layout.of(stored.T)
     assert not np.shares_memory(kept.weight, stored)
     assert owned(kept.weight).nbytes == stored.nbytes
@@ -173,47 +173,64 @@ def test_a_tied_head_is_the_embedding_itself(config: dict[str, Any], tmp_path: P
     assert network.head is network.embedding
 
 
-# ---- two layouts of one product
+# ---- three layouts of one product
 
-SHAPES = [(1, 1), (63, 5), (64, 64), (65, 33), (130, 576), (264, 32), (7, 700)]
+SHAPES = [(1, 1), (11, 700), (63, 5), (64, 64), (66, 33), (132, 576), (264, 32)]
 
 
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide panels that small weights fill: 11 divides several of the shapes here, and of the models' only the vocabulary."""
+    monkeypatch.setattr(WidePanels, "WIDTH", 11)
+
+
+def layouts(weight: np.ndarray) -> list[Linear]:
+    """The weight in every layout that can hold it."""
+    wide = [WidePanels.of(weight)] if len(weight) % WidePanels.WIDTH == 0 else []
+    return [Rows.of(weight), Panels.of(weight), *wide]
+
+
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("rows", [*range(1, 11), 16, 17, 31, 40])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_both_layouts_give_the_product(shape: tuple[int, int], rows: int) -> None:
+def test_every_layout_gives_the_product(shape: tuple[int, int], rows: int) -> None:
     random = np.random.default_rng(0)
     weight = random.standard_normal(shape, dtype=np.float32)
     x = random.standard_normal((rows, shape[1]), dtype=np.float32)
     exact = x.astype(np.float64) @ weight.astype(np.float64).T
     # Higham, Accuracy and Stability (3.5): a sum of `in` products, in any order, is off by at most in * eps * sum |x w|
     bound = shape[1] * np.finfo(np.float32).eps * (np.abs(x) @ np.abs(weight).T)
-    for layout in (Rows.of(weight), Panels.of(weight)):
+    for layout in layouts(weight):
         y = layout(x)
         assert y.shape == (rows, shape[0])
         assert y.dtype == np.float32
         assert (np.abs(y - exact) <= bound).all(), type(layout).__name__
 
 
-def test_blocks_and_row_limits_are_crossed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("row_by_row", [0, 30])
+def test_blocks_and_row_limits_are_crossed(row_by_row: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a real weight needs, on a small one: several blocks of `Rows`, several turns of `Panels`."""
     random = np.random.default_rng(0)
     # whole numbers: every sum is exact, so the order of summation cannot matter and equality is the test
-    weight, x = (random.integers(-8, 9, shape).astype(np.float32) for shape in [(150, 40), (23, 40)])
+    weight, x = (random.integers(-8, 9, shape).astype(np.float32) for shape in [(154, 40), (23, 40)])
     monkeypatch.setattr(Rows, "BLOCK_BYTES", 7 * 40 * 4)
-    monkeypatch.setattr(Rows, "ONE_BY_ONE", 30)
+    monkeypatch.setattr(linear_module, "ROW_BY_ROW", row_by_row)
     monkeypatch.setattr(Panels, "BOUND", 5 * 40 * 64)
-    for layout in (Rows.of(weight), Panels.of(weight)):
+    found = layouts(weight)
+    assert len(found) == 3
+    for layout in found:
         assert np.array_equal(layout(x), x @ weight.T), type(layout).__name__
 
 
-@pytest.mark.parametrize("layout", [Rows, Panels])
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_take_is_rows_of_the_weight(layout: Any, shape: tuple[int, int]) -> None:
+def test_take_is_rows_of_the_weight(shape: tuple[int, int]) -> None:
     weight = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    kept: Linear = layout.of(weight)
-    assert kept.shape == shape
     ids = np.array([*range(shape[0]), shape[0] - 1, 0, 0])
-    assert np.array_equal(kept.take(ids), weight[ids])
+    for layout in layouts(weight):
+        assert layout.shape == shape
+        assert np.array_equal(layout.take(ids), weight[ids]), type(layout).__name__
 
 
 # ---- the choice
@@ -221,13 +238,21 @@ def test_take_is_rows_of_the_weight(layout: Any, shape: tuple[int, int]) -> None
 
 @pytest.mark.parametrize("name", ["SkylakeX", "skylakex", "Cooperlake", "SapphireRapids"])
 def test_avx512_kernels_get_panels_in_float32_only(name: str) -> None:
+    assert isinstance(linear(np.ones((3072, 3), np.float32), kernel=name), Panels)
     assert isinstance(linear(np.ones((3, 3), np.float32), kernel=name), Panels)
     assert isinstance(linear(np.ones((3, 3), np.float64), kernel=name), Rows)
 
 
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["Haswell", "Zen", "neoversen1", "unknown"])
-def test_every_other_kernel_gets_rows(name: str) -> None:
-    assert isinstance(linear(np.ones((3, 3), np.float32), kernel=name), Rows)
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [((22, 11), WidePanels), ((22, 12), Rows), ((23, 11), Rows), ((11, 11), Rows), ((11, 1), WidePanels)],
+    ids=str,
+)
+def test_other_kernels_choose_by_shape(shape: tuple[int, int], layout: Any, name: str, dtype: Any) -> None:
+    assert isinstance(linear(np.ones(shape, dtype), kernel=name), layout)
 
 
 @pytest.mark.parametrize(("name", "layout"), [("SkylakeX", Panels), ("Haswell", Rows)])
@@ -237,15 +262,17 @@ def test_without_a_name_the_running_kernel_decides(name: str, layout: Any, monke
 
 
 @pytest.mark.parametrize("config", [LLAMA, LLAMA | {"tie_word_embeddings": True}, GPT2], ids=["llama", "llama-tied", "gpt2"])
-def test_both_layouts_run_the_whole_model_to_the_same_logits(
+def test_every_layout_runs_the_whole_model_to_the_same_logits(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, logits = write_folder(tmp_path, config), {}
-    for name, layout in (("SkylakeX", Panels), ("Haswell", Rows)):
+    for name, wide, layout in (("SkylakeX", 3072, Panels), ("Haswell", 3072, Rows), ("Haswell", 11, WidePanels)):
         monkeypatch.setattr(linear_module, "blas_kernel", lambda name=name: name)
+        monkeypatch.setattr(WidePanels, "WIDTH", wide)
         model = refspec.load(folder)
         assert {type(model.network.embedding), type(model.network.head)} == {layout}
         logits[layout] = model.logits(TOKENS)
     assert 1 < np.abs(logits[Rows]).max() < 20
     # 6e-8 of logits of that size, over a few hundred roundings in another order
     assert np.abs(logits[Panels] - logits[Rows]).max() < 1e-4
+    assert np.abs(logits[WidePanels] - logits[Rows]).max() < 1e-4

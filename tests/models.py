@@ -1,0 +1,124 @@
+"""Drawn cases: two rational models, a drafter, and what a generation is asked for.
+
+One recipe, two sources of choices. It is written against `integer(lowest, highest)`: Hypothesis answers it in `cases()`,
+so that a failing case shrinks, and a seeded generator in `fixed(n)`, so that a mutant always meets the same ones.
+"""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import strategies as st
+
+import refspec
+from refspec.draft import Draft
+from refspec.lm import LanguageModel, Tokens
+
+Integer = Callable[[int, int], int]
+Row = list[Fraction]
+
+DRAFTERS = ("model", "adversary", "ngram", "coupled")
+CONTEXT = {1: 1, 2: 3, 3: 2, 4: 2}  # how many tokens back a row looks, by vocabulary: at most 21 rows a table
+
+
+class Table(refspec.TableLM):
+    """A TableLM that Hypothesis can print."""
+
+    def __init__(self, table: dict[Tokens, Row]) -> None:
+        super().__init__(table)
+        self.table = table
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{context}: ({', '.join(map(str, row))})" for context, row in self.table.items()) + "}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """gamma and horizon as `speculative` takes them; drafter: one of DRAFTERS; seed: whatever else is to be chosen."""
+
+    target: Table
+    draft: Table
+    drafter: str
+    prompt: Tokens
+    gamma: int
+    horizon: int
+    stop: frozenset[int]
+    seed: int
+
+    @property
+    def vocab_size(self) -> int:
+        return self.target.vocab_size
+
+
+def law(integer: Integer, v: int, allowed: Tokens) -> Row:
+    """Integer weights, with zeros and ties; every sixth row is one-hot. allowed: the ids that may have weight."""
+    weights = [0] * v
+    if integer(0, 5):
+        for token in allowed:
+            weights[token] = integer(0, 4)
+    if not any(weights):
+        weights[allowed[integer(0, len(allowed) - 1)]] = 1
+    return [Fraction(weight, sum(weights)) for weight in weights]
+
+
+def table(integer: Integer, v: int, avoiding: Table | None = None) -> Table:
+    """A row of its own for every context. avoiding: give no weight to what this table allows, where it leaves something."""
+    contexts = itertools.chain.from_iterable(itertools.product(range(v), repeat=n) for n in range(CONTEXT[v] + 1))
+    rows = {}
+    for context in contexts:
+        taken = avoiding.table[context] if avoiding else [0] * v
+        rows[context] = law(integer, v, tuple(i for i in range(v) if not taken[i]) or tuple(range(v)))
+    return Table(rows)
+
+
+def case(integer: Integer, v: int, drafter: str) -> Case:
+    target = table(integer, v)
+    relation = integer(0, 7)
+    draft = target if relation == 0 else table(integer, v, avoiding=target if relation == 1 else None)
+    return Case(
+        target,
+        draft,
+        drafter,
+        prompt=tuple(integer(0, v - 1) for _ in range(integer(0, 3))),
+        gamma=integer(0, 4),
+        horizon=integer(0, 4 if v < 3 else 3),
+        stop=frozenset(range(v)[: integer(0, 1)]),
+        seed=integer(0, 2**16),
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    return case(lambda low, high: draw(st.integers(low, high)), draw(st.integers(1, 3)), draw(st.sampled_from(DRAFTERS)))
+
+
+def fixed(n: int) -> Iterator[Case]:
+    """The same n cases every time, each drafter in turn; with the room in which bugs show: V of 3, rounds of 2 and more."""
+    for i in range(n):
+        integer = random.Random(i).randint
+        drawn = case(integer, 3, DRAFTERS[i % 4])
+        yield Case(**{**vars(drawn), "gamma": 2 + i // 4 % 2, "horizon": 3})
+
+
+class Adversary:
+    """Proposes whatever the text makes it: fewer tokens than asked, point masses, or draws from the law of another text."""
+
+    def __init__(self, language_model: LanguageModel) -> None:
+        self.language_model = language_model
+
+    def propose(self, tokens: Tokens, gamma: int, chance: refspec.Chance) -> Draft:
+        mood = sum((place + 2) * (token + 1) for place, token in enumerate(tokens))
+        drafted: list[int] = []
+        rows = []
+        for i in range(gamma - mood % 3 % (gamma + 1)):
+            row = self.language_model.probs((*drafted, *reversed(tokens)))[-1]
+            if (mood + i) % 4 == 1:
+                row = np.array([Fraction(token == mood % len(row)) for token in range(len(row))])
+            rows.append(row)
+            drafted.append(chance.pick(row) if (mood + i) % 4 != 1 else mood % len(row))
+        if mood % 5 == 2:  # never drawn from a law, so no law to show
+            return Draft(tuple((mood + i) % self.language_model.vocab_size for i in range(gamma)))
+        return Draft(tuple(drafted), np.stack(rows) if rows else None)
