@@ -70,12 +70,14 @@ def race_of(clocks: Array, weights: Array) -> int:
     if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.any()):
         raise BadProbabilities(f"cannot race {len(weights)} weights; they are finite, >= 0 and not all zero")
     rings = np.full(len(weights), np.inf)
-    np.divide(clocks, weights, out=rings, where=weights > 0)
+    # Over the heaviest weight, whose ring is then finite. A subnormal weight may ring at infinity: it is no winner either.
+    with np.errstate(over="ignore"):
+        np.divide(clocks, weights / weights.max(), out=rings, where=weights > 0)
     return int(rings.argmin())
 
 
 class Seeded:
-    """Chance from a seed: PCG64(seed), one `random()` a draw; races from PCG64((seed, key)). `u` is the last uniform."""
+    """Chance from a seed: PCG64(seed), one `random()` a draw; races from one generator a key. `u` is the last uniform."""
 
     def __init__(self, seed: int) -> None:
         if seed < 0:
@@ -91,7 +93,8 @@ class Seeded:
         return pick_at(self._draw(), weights)
 
     def race(self, key: int, weights: Array) -> int:
-        noise = np.random.Generator(np.random.PCG64((self._seed, key)))
+        # A spawn key, since a seed is padded with zeros: PCG64((seed, 0)) is PCG64(seed), the uniforms themselves.
+        noise = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self._seed, spawn_key=(key,))))
         return race_of(noise.standard_exponential(len(weights)), weights)
 
     def _draw(self) -> float:

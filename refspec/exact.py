@@ -178,46 +178,35 @@ def sequence_law(
     """{generated tokens: probability} of `speculative`, one round enumerated for each distinct text.
 
     Texts merge on their tokens, which fix the remaining length, and on what the drafter says it carries: `drafter.state`,
-    hashable, where it has one. max_paths bounds each round. Agrees with `law` wherever a round's outcome
-    depends on nothing else; a loop that carries more from round to round needs `law`.
+    hashable, where it has one. max_paths bounds each round. Agrees with `law` wherever a round's outcome depends on nothing
+    else. What carries more from round to round needs `law`: a loop with a memory, or races that a rejected draft has run
+    and the next round runs again (they tell nothing of the text under the coupled rule, but do under block).
     """
     target, prompt = Remembered(target), tuple(prompt)
     finished: defaultdict[Tokens, Fraction] = defaultdict(Fraction)
-    # every round emits at least one token, so texts of one length are complete when all shorter ones are done
-    waiting: list[dict[tuple[Tokens, Hashable], tuple[Fraction, Drafter]]] = [{} for _ in range(max_new_tokens + 1)]
-    waiting[0][(), state_of(drafter)] = (Fraction(1), drafter)
+    carried = {state_of(drafter): drafter}
+    # By length: every round emits at least one token, so the texts of one length are complete when all shorter ones are done.
+    waiting: list[defaultdict[tuple[Tokens, Hashable], Fraction]] = [defaultdict(Fraction) for _ in range(max_new_tokens + 1)]
+    waiting[0][(), state_of(drafter)] = Fraction(1)
     for length, texts in enumerate(waiting):
-        for (text, _), (weight, carrying) in texts.items():
+        for (text, state), weight in texts.items():
             if length == max_new_tokens or (text and text[-1] in stop):
                 finished[text] += weight
                 continue
 
-            def one_round(chance: Chance, text: Tokens = text, carrying: Drafter = carrying) -> tuple[Tokens, Any]:
-                own = copy.deepcopy(carrying) if hasattr(carrying, "state") else carrying
+            def one_round(chance: Chance, text: Tokens = text, state: Hashable = state) -> tuple[Tokens, Hashable]:
+                own = carried[state] if state is None else copy.deepcopy(carried[state])
                 left = max_new_tokens - len(text)
                 found = rounds(
                     target, own, prompt + text, gamma=gamma, max_new_tokens=left, stop=stop, chance=chance, verify=verify
                 )
-                return next(found).tokens, Keyed(state_of(own), own)
+                emitted = next(found).tokens
+                carried[state_of(own)] = own
+                return emitted, state_of(own)
 
             for (tokens, after), share in law(one_round, max_paths=max_paths).items():
-                there = waiting[length + len(tokens)]
-                key = text + tokens, after.key
-                there[key] = (there[key][0] if key in there else Fraction(0)) + weight * share, after.value
+                waiting[length + len(tokens)][text + tokens, after] += weight * share
     return dict(finished)
-
-
-class Keyed:
-    """A value that is told apart by its key alone."""
-
-    def __init__(self, key: Hashable, value: Drafter) -> None:
-        self.key, self.value = key, value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Keyed) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
 
 
 def state_of(drafter: Drafter) -> Hashable:

@@ -177,6 +177,8 @@ def as_drafter(given: AnyDrafter, target: CachedLM, verify: rules.Rule) -> Draft
     """A drafter of any kind as a Drafter; a Model drafts under the target's own warps, and races where the rule does."""
     if given is None:
         return NoDrafter()
+    if isinstance(given, CoupledDrafter) and verify is rules.block:
+        raise BadArgument("block verification does not keep the target's law behind a CoupledDrafter; use a ModelDrafter")
     if isinstance(given, Model):
         draft = CachedLM(given.network, target.warp, given.token_map)
         return CoupledDrafter(draft) if verify is rules.coupled else ModelDrafter(draft)

@@ -21,7 +21,7 @@ Integer = Callable[[int, int], int]
 Row = list[Fraction]
 
 DRAFTERS = ("model", "adversary", "ngram", "coupled")
-CONTEXT = {1: 1, 2: 3, 3: 2, 4: 2}  # how many tokens back a row looks, by vocabulary: at most 21 rows a table
+CONTEXT = {1: 1, 2: 3, 3: 2}  # how many tokens back a row looks, by vocabulary: at most 15 rows a table
 
 
 class Table(refspec.TableLM):
@@ -54,13 +54,11 @@ class Case:
 
 
 def law(integer: Integer, v: int, allowed: Tokens) -> Row:
-    """Integer weights, with zeros and ties; every sixth row is one-hot. allowed: the ids that may have weight."""
+    """Weights of 0 to 4 on the allowed ids, so that zeros, ties and one-hot rows are common; drawn as one number in base 5."""
+    digits = integer(0, 5 ** len(allowed) - 1)
     weights = [0] * v
-    if integer(0, 5):
-        for token in allowed:
-            weights[token] = integer(0, 4)
-    if not any(weights):
-        weights[allowed[integer(0, len(allowed) - 1)]] = 1
+    for i, token in enumerate(allowed):
+        weights[token] = digits // 5**i % 5 if digits else 1
     return [Fraction(weight, sum(weights)) for weight in weights]
 
 
@@ -84,7 +82,7 @@ def case(integer: Integer, v: int, drafter: str) -> Case:
         drafter,
         prompt=tuple(integer(0, v - 1) for _ in range(integer(0, 3))),
         gamma=integer(0, 4),
-        horizon=integer(0, 4 if v < 3 else 3),
+        horizon=integer(0, 4),
         stop=frozenset(range(v)[: integer(0, 1)]),
         seed=integer(0, 2**16),
     )

@@ -1,5 +1,6 @@
 """The command line as a user meets it: what goes to which stream, the exit codes, and that nothing made is lost."""
 
+import functools
 import io
 import json
 import os
@@ -615,7 +616,11 @@ def command(*arguments: object, stdout: int = subprocess.PIPE) -> Iterator[subpr
     program = [sys.executable, "-m", "refspec.cli", *map(str, arguments)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     pipe = subprocess.PIPE
-    with subprocess.Popen(program, stdin=pipe, stdout=stdout, stderr=pipe, bufsize=0, env=environment) as process:
+    # A shell that starts something in the background lets it ignore SIGINT, and so everything below it: undo that.
+    heed = None if os.name == "nt" else functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        program, stdin=pipe, stdout=stdout, stderr=pipe, bufsize=0, env=environment, preexec_fn=heed
+    ) as process:
         watchdog = threading.Timer(30, process.kill)
         watchdog.start()
         try:

@@ -77,6 +77,13 @@ def test_coupled_text_depends_on_the_seed_and_not_on_the_drafter(
     assert run(target, 4).stats.acceptance_rate == 1  # the same law races to the same winner
 
 
+def test_block_behind_a_coupled_drafter_is_refused(target: refspec.Model, draft: refspec.Model) -> None:
+    with pytest.raises(BadArgument, match="does not keep the target's law"):
+        refspec.generate(
+            target, "x", drafter=refspec.CoupledDrafter(draft.language_model()), verify=refspec.verify.block, max_new_tokens=2
+        )
+
+
 def test_padded_ids_are_never_drawn(target: refspec.Model) -> None:
     """N12: config.json says 264, the token map has 259."""
     assert target.config.vocab_size == 264

@@ -95,6 +95,34 @@ def test_a_tape_replays_seeded_and_may_have_values_left() -> None:
         refspec.Tape([1.0])
 
 
+def test_a_race_belongs_to_its_key_and_a_zero_weight_never_wins() -> None:
+    row = np.array([0.0, 0.5, 0.5])
+    winners = [refspec.Seeded(3).race(key, row) for key in range(64)]
+    assert set(winners) == {1, 2}
+    seeded = refspec.Seeded(3)
+    assert [seeded.race(key, row) for key in reversed(range(64))] == winners[::-1]
+    assert seeded.u is None  # no uniform of the sequence was drawn
+    assert seeded.pick(np.array([0.2] * 5)) == refspec.Seeded(3).pick(np.array([0.2] * 5))
+    assert winners != [refspec.Seeded(4).race(key, row) for key in range(64)]
+
+
+def test_a_tape_reads_a_key_once() -> None:
+    tape = refspec.Tape([0.5, 0.0, 0.9, 0.1, 0.2, 0.3])
+    assert tape.u is None
+    assert tape.race(0, np.array([0.4, 0.0, 0.6])) == 0  # clocks log 2, 0, log 10 over the weights
+    assert tape.race(0, np.array([0.1, 0.0, 0.9])) == 2
+    assert tape.race(0, np.array([0.4, 0.2, 0.4])) == 1
+    assert (tape.position, tape.u) == (3, 0.9)
+    assert tape.race(1, np.array([1.0, 1.0, 1.0])) == 0
+    assert tape.position == 6
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [0.5, -0.1], [0.5, float("nan")], [np.inf, 1.0]])
+def test_a_race_refuses_what_is_no_weight(weights: list[float]) -> None:
+    with pytest.raises(BadProbabilities, match="cannot race 2 weights"):
+        refspec.Seeded(0).race(0, np.array(weights))
+
+
 # --- the rule: N4, N5 ---
 
 
@@ -190,6 +218,24 @@ def test_a_record_shows_p_q_u_and_the_answer() -> None:
     (tested,) = record.tested
     assert (tested.p, tested.q, tested.u, tested.accepted) == (0.5, 0.2, 0.99, True)
     assert record.target_probs.tolist() == [[0.5, 0.3, 0.2], [0.1, 0.6, 0.3]]
+
+
+def test_a_record_of_races_is_the_run_without_one() -> None:
+    runs = [
+        refspec.speculative(
+            TARGET,
+            refspec.CoupledDrafter(DRAFT),
+            (),
+            gamma=2,
+            max_new_tokens=12,
+            chance=refspec.Seeded(5),
+            verify=refspec.verify.coupled,
+            record=record,
+        )
+        for record in (False, True)
+    ]
+    assert runs[0].tokens == runs[1].tokens
+    assert all(each.record and each.record.tested == () for each in runs[1].rounds)
 
 
 @pytest.mark.parametrize(

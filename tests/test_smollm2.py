@@ -74,3 +74,19 @@ print(peak / (4 * sum(math.prod(header.shape) for header in tensor_headers(folde
         subprocess.run([sys.executable, "-c", program, str(smollm2_folder)], check=True, capture_output=True, text=True).stdout
     )
     assert 1 < ratio < 1.4
+
+
+@pytest.mark.peers
+def test_logits_are_those_of_transformers(model: refspec.Model, smollm2_folder: Path) -> None:
+    """float32 on both sides, each with its own order of additions: 1e-3 of logits that reach 30."""
+    torch = pytest.importorskip("torch", reason="torch is in the optional extra `peers`")
+    from transformers import AutoModelForCausalLM
+
+    assert model.tokenizer is not None
+    tokens = model.tokenizer.encode("".join(PROMPTS) * 2)
+    peer = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        expected = peer(torch.tensor([tokens])).logits[0].numpy()
+    difference = np.abs(model.logits(tokens) - expected).max()
+    print(f"largest difference from transformers over {expected.shape} logits: {difference:.2g}")
+    assert difference < 1e-3

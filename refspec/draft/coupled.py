@@ -8,7 +8,11 @@ from refspec.lm import LanguageModel, Tokens
 
 
 class CoupledDrafter:
-    """Drafts with a smaller model; each guess is the winner of the race of its absolute position. Draws no uniform."""
+    """Drafts with a smaller model; each guess is the winner of the race of its absolute position. Draws no uniform.
+
+    Not with the block rule: there a later guess decides on an earlier one, so what is kept tells something of noise that
+    is raced again in the next round, and the text no longer has the target's law.
+    """
 
     def __init__(self, language_model: LanguageModel) -> None:
         self.language_model = language_model

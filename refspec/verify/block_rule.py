@@ -28,7 +28,8 @@ def block(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
         target_row = target_probs[i]
         draft_row = draft.row(i, like=target_row)
         left.append(np.maximum(keep[i] * target_row - draft_row, 0))
-        keep.append(min(keep[i] * target_row[drafted] / draft_row[drafted], 1))
+        # min before the division: over a subnormal q the quotient would overflow
+        keep.append(min(keep[i] * target_row[drafted], draft_row[drafted]) / draft_row[drafted])
     mass = [each.sum() for each in left] + [keep[n]]
     left.append(target_probs[n])
 

@@ -1,0 +1,63 @@
+"""Bugs of the loop: where text ends, what is compared at the door, which uniform goes where."""
+
+from typing import Any
+
+from mutants.planting import patched, planted
+from mutants.uniforms import ReusesDraftNoise
+from refspec import loop
+
+MUTANTS, plant = planted("loop")
+CUT = "kept = until_stop(emitted, stop)"
+VERIFY = "verdict = verify(draft, target_probs, witness)"
+
+
+def patched_loop(name: str, what: str, source: str, *changes: tuple[str, str]) -> None:
+    plant(name, what, source, rounds=patched("refspec.loop", *changes).rounds)
+
+
+patched_loop(
+    "stop-at-round-end-only", "a stop token inside a round is overlooked", "transformers #47912", (CUT, "kept = emitted")
+)
+patched_loop(
+    "length-hides-stop",
+    "the round that fills max_new_tokens is not searched for a stop token",
+    "sglang #31599",
+    (CUT, "kept = emitted if len(tokens) + len(emitted) >= end else until_stop(emitted, stop)"),
+)
+patched_loop(
+    "overshoots-the-length",
+    "the last round is as long as any other",
+    "koboldcpp #1276",
+    ("room = min(gamma, end - len(tokens) - 1)", "room = gamma"),
+)
+patched_loop(
+    "empty-draft-draws",
+    "an empty draft still consumes a uniform",
+    "vllm-ascend #13608",
+    (VERIFY, f"if not draft.tokens:\n            chance.accept(1, 1)\n        {VERIFY}"),
+)
+patched_loop(
+    "vocabularies-by-size",
+    "vocabularies are compared by size alone",
+    "sglang #24051",
+    ("require_same_vocabulary(target, drafter.language_model)", "assert target.vocab_size == drafter.language_model.vocab_size"),
+)
+patched_loop(
+    "bonus-forgotten",
+    "the round's own token is shown and not kept: the next round starts without it",
+    "several",
+    ("tokens += kept", "tokens += kept[:-1] if len(kept) > 1 else kept"),
+)
+
+
+def with_draft_noise_reused(target: Any, drafter: Any, prompt: Any, *, chance: Any, **options: Any) -> Any:
+    both = ReusesDraftNoise(drafter, chance)
+    return loop.rounds(target, both, prompt, chance=both, **options)
+
+
+plant(
+    "draft-noise-reused",
+    "the noise that drew the refused token also draws its replacement",
+    "vllm #54282",
+    rounds=with_draft_noise_reused,
+)

@@ -1,0 +1,61 @@
+"""What has to hold of a speculative decoder: one suite, for the production code and for every mutant of it.
+
+A property takes a `Subject`, the parts under test, and a drawn `models.Case`; it returns None, or a `Violation` that
+says how far off the law is. The production parts are the defaults, a mutant replaces one of them. A property never
+catches an exception: a part that raises is broken in a way any test would show, and no credit to this suite.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import ModuleType
+from typing import Any
+
+import models
+
+import refspec
+from refspec import chance, loop, verify, warp
+from refspec.exact import Rounds
+
+MakeDrafter = Callable[[Any], refspec.Drafter]
+
+DRAFTERS: Mapping[str, MakeDrafter] = {
+    "model": refspec.ModelDrafter,
+    "adversary": models.Adversary,
+    "ngram": lambda language_model: refspec.NgramDrafter(),
+    "coupled": refspec.CoupledDrafter,
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The parts under test. promises: the name in verify.RULES whose acceptance and order of draws `rule` has to show.
+
+    drafters: name in models.DRAFTERS -> a drafter that drafts with the given language model, if with any.
+    target_lm, draft_lm: a refspec.Model as the LanguageModel of that role.
+    """
+
+    promises: str = "token"
+    rule: verify.Rule = verify.token
+    rounds: Rounds = loop.rounds
+    drafters: Mapping[str, MakeDrafter] = field(default_factory=lambda: DRAFTERS)
+    accept_at: Callable[[float, Any, Any], bool] = chance.accept_at
+    pick_at: Callable[[float, Any], int] = chance.pick_at
+    warp: ModuleType = warp
+    target_lm: Callable[[refspec.Model], refspec.LanguageModel] = refspec.Model.language_model
+    draft_lm: Callable[[refspec.Model], refspec.LanguageModel] = refspec.Model.language_model
+
+    def drafter(self, case: models.Case) -> refspec.Drafter:
+        return self.drafters[case.drafter](case.draft)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A property that does not hold. distance: in total variation, unless `seen` says of what; 0 where the law is unharmed."""
+
+    distance: Fraction
+    seen: str
+    property: str = ""
+
+
+Property = Callable[[Subject, models.Case], Violation | None]

@@ -1,0 +1,82 @@
+"""The suite that passes the production code finds every planted bug, and the controls that only look wrong pass it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import models
+import mutants
+import pytest
+from mutants.drafters import StopsAfterUnlikely
+from mutants.planting import Mutant, first_token_law
+from properties import DRAFTERS, Subject, Violation
+from properties.suite import LAW, SUITE
+
+import refspec
+from refspec import verify
+from refspec.draft import Draft
+from refspec.lm import LanguageModel, Tokens
+
+CASES = tuple(models.fixed(16))
+
+
+def found_by_the_suite(mutant: Mutant) -> Violation | None:
+    """By the first property that any case breaks, and of its cases the one that is furthest off."""
+    for holds in SUITE:
+        broken = [found for case in CASES if (found := holds(mutant.subject, case))]
+        if broken:
+            return replace(max(broken, key=lambda each: each.distance), property=holds.__name__)
+    return None
+
+
+@pytest.fixture(scope="module")
+def report(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """What killed each mutant, printed as a table at the end (`pytest -s`)."""
+    lines: list[str] = []
+    yield lines
+    print("", *lines, sep="\n")
+
+
+@pytest.mark.parametrize("mutant", mutants.ALL.values(), ids=mutants.ALL)
+def test_the_suite_finds(mutant: Mutant, report: list[str]) -> None:
+    found = found_by_the_suite(mutant)
+    assert found, f"{mutant.name} survives: {mutant.what} ({mutant.source})"
+    report.append(f"{mutant.room:9} {mutant.name:34} {found.property:46} {float(found.distance):<9.3g} {found.seen}")
+
+
+KNOWN = {name: mutant for name, mutant in mutants.ALL.items() if mutant.known}
+
+
+@pytest.mark.parametrize("mutant", KNOWN.values(), ids=KNOWN)
+def test_its_law_is_the_one_that_is_known(mutant: Mutant) -> None:
+    assert mutant.known
+    law = first_token_law(mutant.subject, mutant.known)
+    if mutant.known.tolerance:
+        assert [float(each) for each in law] == pytest.approx(mutant.known.law, abs=mutant.known.tolerance)
+    else:
+        assert law == mutant.known.law
+    assert first_token_law(Subject(), mutant.known) == mutant.known.p  # where the production code is right
+
+
+class Unsigned:
+    """A sampled draft that does not say what it was drawn from, and so counts as a point mass: right, only slower."""
+
+    def __init__(self, language_model: LanguageModel) -> None:
+        self.language_model = language_model
+
+    def propose(self, tokens: Tokens, gamma: int, chance: refspec.Chance) -> Draft:
+        return Draft(refspec.ModelDrafter(self.language_model).propose(tokens, gamma, chance).tokens)
+
+
+CONTROLS = {
+    "sample-match": Subject(promises="sample-match", rule=verify.sample_match),
+    "a sampled draft as a point mass": Subject(drafters={**DRAFTERS, "model": Unsigned}),
+    "drafting stops after an unlikely token": Subject(drafters={**DRAFTERS, "model": StopsAfterUnlikely}),
+    "block over several rounds": Subject(promises="block", rule=verify.block),
+}
+
+
+@pytest.mark.parametrize("subject", CONTROLS.values(), ids=CONTROLS)
+def test_what_only_looks_wrong_passes(subject: Subject) -> None:
+    for case in CASES:
+        for holds in LAW:
+            assert holds(subject, case) is None
