@@ -234,4 +234,5 @@ class Remembered:
 
 def total_variation(a: Mapping[Any, Fraction], b: Mapping[Any, Fraction]) -> Fraction:
     """Half the sum of the differences of two laws: 0 iff they are equal, 1 iff they share no outcome."""
-    return sum((abs(a.get(key, Fraction(0)) - b.get(key, Fraction(0))) for key in a.keys() | b.keys()), Fraction(0)) / 2
+    apart = (abs(a.get(key, Fraction(0)) - b.get(key, Fraction(0))) for key in a.keys() | b.keys())
+    return sum(apart, Fraction(0)) / 2

@@ -89,6 +89,27 @@ def test_every_answer_is_asked_of_a_fresh_run() -> None:
     assert len(runs) == 4
 
 
+def test_total_variation() -> None:
+    assert total_variation({0: Fraction(1)}, {1: Fraction(1)}) == 1
+    assert total_variation({0: HALF, 1: HALF}, {0: THIRD, 2: 2 * THIRD}) == total_variation(
+        {0: THIRD, 2: 2 * THIRD}, {0: HALF, 1: HALF}
+    )
+    assert total_variation({0: HALF, 1: HALF}, {0: THIRD, 2: 2 * THIRD}) == 2 * THIRD
+    assert total_variation({}, {}) == 0
+
+
+def test_a_recorded_run_needs_no_uniforms_to_show() -> None:
+    """The exact chance has no u; a record then holds None."""
+    target, drafter = table(1, 2, 2), refspec.ModelDrafter(table(2, 2, 2))
+
+    def run(chance: refspec.Chance) -> tuple[int, ...]:
+        out = refspec.speculative(target, drafter, (), gamma=1, max_new_tokens=2, chance=chance, record=True)
+        assert all(test.u is None for each in out.rounds if each.record for test in each.record.tested)
+        return out.tokens
+
+    assert sum(law(run).values()) == 1
+
+
 # --- sequence_law against law ---
 
 
@@ -109,10 +130,14 @@ class Alternating:
     """A drafter that carries something from round to round: which of two tokens it drafts."""
 
     def __init__(self) -> None:
-        self.state = 0
+        self.memory = [0]  # a list, which a shallow copy would share between branches
+
+    @property
+    def state(self) -> int:
+        return self.memory[0]
 
     def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
-        self.state = (self.state + 1 + chance.pick(np.array([1, 2]))) % 3
+        self.memory[0] = (self.state + 1 + chance.pick(np.array([1, 2]))) % 3
         return Draft((self.state % 2,) * min(gamma, 1))
 
 

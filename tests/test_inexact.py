@@ -326,3 +326,16 @@ def test_a_text_of_one_token_has_no_room_for_a_draft() -> None:
     options = {"gamma": 2, "max_new_tokens": 1}
     assert text_distance(inexact_lenience(Fraction(1, 8)), target, drafter, **options) == 0
     assert text_distance(inexact_typical(), target, drafter, **options) == 1 - Fraction(4, 7)  # greedy where nothing is drafted
+
+
+def test_every_verdict_of_an_inexact_rule_says_so() -> None:
+    for rule in verify.INEXACT.values():
+        for drafted, rows in ((0, [[1.0, 0.0]] * 2), (1, [[1.0, 0.0]] * 2)):  # kept to the end; refused, as a point mass
+            verdict = rule(Draft((drafted,)), np.array(rows), refspec.Seeded(0))
+            assert (verdict.accepted, verdict.exact) == (1 - drafted, False)
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(1.5, 0.3), (-0.1, 0.3), (0.1, 1.5), (0.1, -0.1), (float("nan"), 0.3)])
+def test_typical_refuses_parameters_out_of_range(epsilon: float, delta: float) -> None:
+    with pytest.raises(BadArgument, match="between 0 and 1"):
+        inexact_typical(epsilon, delta)
