@@ -5,7 +5,7 @@
 >>> refspec.generate(model, "The capital of France is", drafter=refspec.NgramDrafter(), temperature=0).text
 """
 
-from refspec import draft, verify
+from refspec import distance, draft, exact, theory, verify
 from refspec.autoregressive import autoregressive
 from refspec.chance import Chance, Seeded, Tape
 from refspec.draft import Draft, Drafter
@@ -38,11 +38,14 @@ __all__ = [
     "TableLM",
     "Tape",
     "autoregressive",
+    "distance",
     "draft",
+    "exact",
     "generate",
     "law",
     "load",
     "speculative",
     "start",
+    "theory",
     "verify",
 ]

@@ -4,7 +4,9 @@
 >>> distance(inexact_lenience(Fraction(1, 2)), [Fraction(1, 3), Fraction(2, 3)], [Fraction(2, 3), Fraction(1, 3)])
 Fraction(1, 3)
 
-Total variation, by enumerating the rule itself. Rows and models are of Fractions or integers; floats are refused.
+Total variation, by enumerating the rule itself. Rows and models are of Fractions or integers; floats are refused. Texts
+go by `sequence_law`, which starts races anew in every round: for block behind a CoupledDrafter, the one pair where that
+matters, enumerate `speculative` by `exact.law` instead.
 """
 
 from collections.abc import Collection, Sequence

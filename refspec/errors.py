@@ -49,6 +49,10 @@ class BrokenDrafter(RefspecError):
     """A drafter broke its contract: more tokens than asked, or one its own law calls impossible (N2)."""
 
 
+class BrokenRule(RefspecError):
+    """A verification rule answered with a verdict that is none."""
+
+
 class BadProbabilities(RefspecError):
     """A row that is no law: negative, NaN, or without any mass to pick from."""
 

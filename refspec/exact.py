@@ -44,13 +44,13 @@ def law(
     """
     answers = ExactChance if chance is None else chance
     total: defaultdict[Outcome, Fraction] = defaultdict(Fraction)
-    open_branches = [Branch((), Fraction(1), [], max_questions)]
+    open_branches: list[Branch] = []
+    open_branches.append(Branch((), Fraction(1), open_branches, max_questions))
     paths = 0
     while open_branches:
         if paths == max_paths:
             raise EnumerationLimit(f"more than {max_paths} paths (max_paths); shorten the program or raise the limit")
         branch = open_branches.pop()
-        branch.put_aside = open_branches
         outcome = program(answers(branch))
         total[outcome] += branch.weight
         paths += 1

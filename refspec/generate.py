@@ -1,5 +1,6 @@
 """Text in, text out: the loop with a tokenizer around it and a clock beside it."""
 
+import operator
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -152,6 +153,10 @@ def start(
         raise ContextExceeded(f"the prompt has {len(tokens)} tokens and {model.name} a context of {target.context}; shorten it")
     room = target.context - len(tokens)
     stop = model.end_tokens if stop is None else stop
+    if not all(isinstance(each, int) for each in stop):
+        raise BadArgument(f"stop is {stop!r}; it holds token ids, not texts")
+    if not callable(verify):
+        raise BadArgument(f"verify is {verify!r}; give a rule, such as refspec.verify.token")
     found = rounds(
         target,
         as_drafter(drafter, target, verify),
@@ -177,18 +182,24 @@ def as_drafter(given: AnyDrafter, target: CachedLM, verify: rules.Rule) -> Draft
     """A drafter of any kind as a Drafter; a Model drafts under the target's own warps, and races where the rule does."""
     if given is None:
         return NoDrafter()
-    if isinstance(given, CoupledDrafter) and verify is rules.block:
-        raise BadArgument("block verification does not keep the target's law behind a CoupledDrafter; use a ModelDrafter")
     if isinstance(given, Model):
         draft = CachedLM(given.network, target.warp, given.token_map)
         return CoupledDrafter(draft) if verify is rules.coupled else ModelDrafter(draft)
-    return given if hasattr(given, "propose") else given(target)
+    if not (callable(given) or hasattr(given, "propose")):
+        raise BadArgument(f"drafter is {given!r}; give None, a Drafter, a Model, or a function from a LanguageModel to a Drafter")
+    made = given if hasattr(given, "propose") and not isinstance(given, type) else given(target)
+    if isinstance(made, CoupledDrafter) and verify is rules.block:
+        raise BadArgument("block verification does not keep the target's law behind a CoupledDrafter; use a ModelDrafter")
+    return made
 
 
 def as_ids(model: Model, prompt: str | Sequence[int]) -> Tokens:
     """A prompt as ids."""
     if not isinstance(prompt, str):
-        return tuple(int(token) for token in prompt)
+        try:
+            return tuple(operator.index(token) for token in prompt)
+        except TypeError:
+            raise BadArgument("the prompt is neither a text nor a sequence of whole-number ids") from None
     if not prompt:
         return ()  # a tokenizer may add a begin token, but an empty prompt is refused all the same
     if model.tokenizer is None:

@@ -13,7 +13,7 @@ from refspec import verify as rules
 from refspec.arrays import Array
 from refspec.chance import Chance
 from refspec.draft import Draft, Drafter, checked
-from refspec.errors import BadArgument
+from refspec.errors import BadArgument, BrokenRule
 from refspec.lm import LanguageModel, Tokens, require_same_vocabulary
 
 
@@ -134,6 +134,8 @@ def rounds(
         # "Determine the number of accepted guesses n", "adjust the distribution from M_p if needed", and draw from it
         witness = Witness(chance) if record else chance
         verdict = verify(draft, target_probs, witness)
+        if not (0 <= verdict.accepted <= len(draft.tokens) and 0 <= verdict.token < target.vocab_size):
+            raise BrokenRule(f"the rule answered {verdict} to a draft of {len(draft.tokens)} tokens")
 
         # "Return one token from M_p, and n tokens from M_q"
         emitted = (*draft.tokens[: verdict.accepted], verdict.token)

@@ -10,7 +10,8 @@ from refspec.loop import Round
 class Stats:
     """Figures of one generation; None, never NaN, where there was nothing to divide by.
 
-    acceptance_rate: accepted / tested, where a round's tests end at its first rejection; it estimates sum min(p, q).
+    acceptance_rate: accepted / tested, where a round's tests end at its first rejection. Under the token rule it estimates
+    sum min(p, q); under another rule, that rule's own acceptance. A round cut by a stop token counts what stands before it.
     accepted_per_drafted: accepted / drafted, the tokens drafted behind a rejection included.
     rounds: how many, each one forward pass of the target.
     prefill_seconds: from the start to the end of the first round; decode_seconds: all the others.

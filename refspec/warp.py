@@ -5,7 +5,7 @@ Fractions as they do on float64. They mean what Hugging Face transformers' proce
 which there is left open, the lowest id ranks first.
 """
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ class Warp:
     min_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < math.inf:
+        if not 0 <= self.temperature <= sys.float_info.max:
             raise BadArgument(f"temperature is {self.temperature}; it is a finite number >= 0 (0 takes the most likely token)")
         if self.top_k is not None and self.top_k < 1:
             raise BadArgument(f"top_k is {self.top_k}; it is at least 1, or None to keep every token")
@@ -78,6 +78,8 @@ def top_k(row: Array, k: int) -> Array:
 
 def top_p(row: Array, p: Any) -> Array:
     """row [v] -> [v]: keep a token iff the mass ranked above it is below p. Equal probabilities rank lowest id first."""
+    if p >= 1:
+        return row  # whatever a rounded cumulative sum would say
     order = np.argsort(-row, kind="stable")
     above = np.cumsum(row[order]) - row[order]
     kept = np.zeros(len(row), bool)

@@ -51,6 +51,12 @@ def test_branches_of_no_probability_are_not_taken() -> None:
     assert law(program) == {1: 1}
 
 
+def test_equal_weights_are_accepted_even_where_both_are_zero() -> None:
+    """Block asks 0 of 0 where a draft has spent the whole residual (0 / 0 is 1)."""
+    for weight in (Fraction(0), HALF, 0):
+        assert law(lambda chance, weight=weight: chance.accept(weight, weight)) == {True: 1}
+
+
 def test_numpy_integers_do_not_overflow() -> None:
     weights = np.array([2**62, 2**62, 2**62])  # their sum is beyond int64
     assert law(lambda chance: chance.pick(weights)) == {0: THIRD, 1: THIRD, 2: THIRD}
@@ -72,8 +78,13 @@ def test_an_endless_program_names_the_limit() -> None:
         while True:
             chance.pick(np.array([1, 1]))
 
-    with pytest.raises(EnumerationLimit, match="more than 50 questions"):
-        law(endless, max_questions=50)
+    def endless_after_a_tail(chance: refspec.Chance) -> None:
+        if chance.pick(np.array([1, 1])) == 0:
+            endless(chance)
+
+    for program in (endless, lambda chance: chance.pick(np.array([1, 1])) and endless(chance), endless_after_a_tail):
+        with pytest.raises(EnumerationLimit, match="more than 50 questions"):
+            law(program, max_questions=50)
 
     def wide(chance: refspec.Chance) -> tuple[int, ...]:
         return tuple(chance.pick(np.array([1, 1, 1])) for _ in range(5))

@@ -78,10 +78,10 @@ def test_coupled_text_depends_on_the_seed_and_not_on_the_drafter(
 
 
 def test_block_behind_a_coupled_drafter_is_refused(target: refspec.Model, draft: refspec.Model) -> None:
-    with pytest.raises(BadArgument, match="does not keep the target's law"):
-        refspec.generate(
-            target, "x", drafter=refspec.CoupledDrafter(draft.language_model()), verify=refspec.verify.block, max_new_tokens=2
-        )
+    coupled = refspec.CoupledDrafter(draft.language_model())
+    for drafter in (coupled, lambda _: coupled):
+        with pytest.raises(BadArgument, match="does not keep the target's law"):
+            refspec.generate(target, "x", drafter=drafter, verify=refspec.verify.block, max_new_tokens=2)
 
 
 def test_padded_ids_are_never_drawn(target: refspec.Model) -> None:
@@ -166,6 +166,11 @@ def test_a_draft_with_a_shorter_context_drafts_less(target: refspec.Model, tmp_p
         ("x", {"top_k": 0}),
         ("x", {"min_p": 2.0}),
         ("x", {"max_new_tokens": -1}),
+        ("x", {"temperature": 10**400}),
+        ("x", {"stop": ["<|end|>"]}),
+        ("x", {"verify": "token"}),
+        ("x", {"drafter": "distilgpt2"}),
+        ([1.5, 2.0], {}),
         ("x", {"seed": -1}),
     ],
 )

@@ -329,10 +329,20 @@ def test_a_text_of_one_token_has_no_room_for_a_draft() -> None:
 
 
 def test_every_verdict_of_an_inexact_rule_says_so() -> None:
-    for rule in verify.INEXACT.values():
+    for rule in (inexact_lenience(Fraction(1, 2)), inexact_typical()):
         for drafted, rows in ((0, [[1.0, 0.0]] * 2), (1, [[1.0, 0.0]] * 2)):  # kept to the end; refused, as a point mass
             verdict = rule(Draft((drafted,)), np.array(rows), refspec.Seeded(0))
             assert (verdict.accepted, verdict.exact) == (1 - drafted, False)
+        out = refspec.speculative(
+            drawn_table(3),
+            refspec.ModelDrafter(drawn_table(4)),
+            (),
+            gamma=1,
+            max_new_tokens=3,
+            chance=refspec.Seeded(0),
+            verify=rule,
+        )
+        assert all(each.exact is False for each in out.rounds)
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), [(1.5, 0.3), (-0.1, 0.3), (0.1, 1.5), (0.1, -0.1), (float("nan"), 0.3)])

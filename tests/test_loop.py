@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import refspec
 from refspec.chance import accept_at, pick_at
 from refspec.draft import Draft
-from refspec.errors import BadArgument, BadProbabilities, BrokenDrafter, TapeExhausted, VocabularyMismatch
+from refspec.errors import BadArgument, BadProbabilities, BrokenDrafter, BrokenRule, TapeExhausted, VocabularyMismatch
 from refspec.verify import Verdict, residual, token
 
 JUST_BELOW_ONE = np.nextafter(1.0, 0.0)
@@ -53,6 +53,13 @@ def test_pick_never_picks_a_zero_weight_and_never_runs_off_the_end() -> None:
     assert pick_at(JUST_BELOW_ONE, np.array([1.0, 2.0, 0.0, 0.0])) == 1
     assert pick_at(0.5, np.array([1.0, 0.0, 1.0])) == 2  # the first whose cumulative weight *exceeds* u * total
     assert pick_at(JUST_BELOW_ONE, np.array([5e-324, 5e-324, 0.0])) == 1  # u * total rounds up to total
+
+
+@pytest.mark.parametrize("u", [0.1, 0.25, 0.5, 0.75, 0.9, JUST_BELOW_ONE])
+def test_float32_weights_are_added_in_float64(u: float) -> None:
+    """50,000 of them: a float32 sum would be off by thousands of ids."""
+    weights = np.full(50_000, 1 / 50_000, np.float32)
+    assert pick_at(u, weights) == int(u * 50_000)
 
 
 @given(st.lists(st.floats(0, 1e300), min_size=1, max_size=40), st.floats(0, 1, exclude_max=True))
@@ -104,6 +111,7 @@ def test_a_race_belongs_to_its_key_and_a_zero_weight_never_wins() -> None:
     assert seeded.u is None  # no uniform of the sequence was drawn
     assert seeded.pick(np.array([0.2] * 5)) == refspec.Seeded(3).pick(np.array([0.2] * 5))
     assert winners != [refspec.Seeded(4).race(key, row) for key in range(64)]
+    assert seeded.race(0, np.array([0.0, 5e-324])) == 1  # a subnormal weight is one all the same
 
 
 def test_a_tape_reads_a_key_once() -> None:
@@ -236,6 +244,8 @@ def test_a_record_of_races_is_the_run_without_one() -> None:
     ]
     assert runs[0].tokens == runs[1].tokens
     assert all(each.record and each.record.tested == () for each in runs[1].rounds)
+    unasked = refspec.loop.rounds(TARGET, Fixed(()), (), gamma=0, max_new_tokens=1, chance=refspec.Seeded(0))
+    assert next(unasked).record is None
 
 
 @pytest.mark.parametrize(
@@ -247,8 +257,21 @@ def test_a_record_of_races_is_the_run_without_one() -> None:
         Draft((0,), np.array([[0.5, 0.5]])),
         Draft((0,), np.array([[1.0, 0.0, 0.0]] * 2)),
         Draft((0,), start=5),
+        Draft((0,), np.array([[0.5, 0.25, 0.0]])),
+        Draft((0,), np.array([[1.5, -0.5, 0.0]])),
+        Draft((0,), np.array([[Fraction(1, 2), Fraction(1, 4), Fraction(0)]])),
     ],
-    ids=["too many", "beyond the vocabulary", "negative", "narrow row", "a row too many", "another position"],
+    ids=[
+        "too many",
+        "beyond the vocabulary",
+        "negative",
+        "narrow row",
+        "a row too many",
+        "another position",
+        "no law",
+        "negative",
+        "no exact law",
+    ],
 )
 def test_a_draft_that_is_no_proposal_is_refused(draft: Draft) -> None:
     class Broken:
@@ -257,6 +280,14 @@ def test_a_draft_that_is_no_proposal_is_refused(draft: Draft) -> None:
 
     with pytest.raises(BrokenDrafter):
         refspec.speculative(TARGET, Broken(), (), gamma=2, max_new_tokens=8, chance=refspec.Seeded(0))
+
+
+@pytest.mark.parametrize("verdict", [Verdict(-1, 0), Verdict(2, 0), Verdict(0, 3), Verdict(0, -1)])
+def test_a_verdict_that_is_none_is_refused(verdict: Verdict) -> None:
+    with pytest.raises(BrokenRule):
+        refspec.speculative(
+            TARGET, Fixed((1,)), (), gamma=1, max_new_tokens=4, chance=refspec.Seeded(0), verify=lambda *_: verdict
+        )
 
 
 def test_bad_arguments() -> None:

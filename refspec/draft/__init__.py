@@ -64,6 +64,18 @@ def checked(draft: Draft, tokens: Tokens, gamma: int, vocab_size: int) -> Draft:
             raise BrokenDrafter(f"the drafter returned token {token}; the target's ids run from 0 to {vocab_size - 1}")
     if draft.probs is not None and draft.probs.shape != (n, vocab_size):
         raise BrokenDrafter(f"the drafter returned laws of shape {draft.probs.shape} for {n} tokens of {vocab_size} ids")
+    if draft.probs is not None:
+        require_laws(draft.probs)
     if draft.start not in (None, len(tokens)):
         raise BrokenDrafter(f"the draft starts at position {draft.start} where the text has {len(tokens)} tokens")
     return replace(draft, start=len(tokens))
+
+
+def require_laws(rows: Array) -> None:
+    """Rows [n, v] are laws: the likeliest slip of a drafter is to draw from a row it has masked and not renormalised."""
+    for row in rows:
+        total = row.sum()
+        # float64 rows of a hundred thousand tokens sum to one within 1e-11, float32 ones within 1e-3
+        fair = total == 1 if rows.dtype == object else abs(total - 1) <= 1e-3
+        if not (fair and row.min() >= 0):
+            raise BrokenDrafter(f"the drafter returned a row that sums to {total}; a law has entries >= 0 that sum to 1")

@@ -47,6 +47,9 @@ def from_line(line: bytes, defaults: Request) -> Request:
     for name in FOR_ALL_LINES:
         if name in given:
             raise BadArgument(f'"{name}" is the same for all lines; choose it on the command line')
+    for name in given:
+        if "-" in name and name.replace("-", "_") in defaults.settings:
+            raise BadArgument(f'"{name}" is written "{name.replace("-", "_")}" in JSONL')
     if ("prompt" in given) == ("messages" in given):
         raise BadArgument('exactly one of "prompt" and "messages" is needed')
     prompt = as_messages(given.pop("messages")) if "messages" in given else as_prompt(given.pop("prompt"))

@@ -107,11 +107,12 @@ class WidePanels:
     def __call__(self, x: Array) -> Array:
         n = len(x)
         y = np.empty((n, len(self.weight), self.WIDTH), x.dtype)
-        rows = padded(x, -n % 8)
-        for i, panel in enumerate(self.weight):
-            if n > ROW_BY_ROW:
+        if n > ROW_BY_ROW:
+            rows = padded(x, -n % 8)
+            for i, panel in enumerate(self.weight):
                 y[:, i] = (rows @ panel)[:n]
-            else:
+        else:
+            for i, panel in enumerate(self.weight):
                 for row in range(n):
                     np.matmul(x[row], panel, out=y[row, i])
         return y.reshape(n, -1)
