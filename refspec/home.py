@@ -31,6 +31,13 @@ KNOWN: dict[str, KnownModel] = {
 }
 
 
+# Inside the package: a pair trained on Shakespeare, of one vocabulary. Both are GPT-2 in the Hugging Face layout, float16.
+EMBEDDED = {
+    "tiny-target": "10 layers x 160, 3.3M parameters; 2.11 bits a byte on held-out text",
+    "tiny-draft": "1 layer x 128, 0.4M parameters, distilled from tiny-target",
+}
+
+
 def home() -> Path:
     """The folder of everything fetched: REFSPEC_HOME, or `refspec` in the user's cache."""
     if chosen := os.environ.get("REFSPEC_HOME"):
@@ -49,6 +56,8 @@ def find(name: str | Path) -> Path:
         folder = Path(name).expanduser()
         if folder.is_dir():
             return folder
+        if str(name) in EMBEDDED:
+            return Path(__file__).parent / "embedded" / str(name)
         fetched = folder_of(str(name))
         if fetched.is_dir():
             return fetched
@@ -56,4 +65,4 @@ def find(name: str | Path) -> Path:
         raise ModelNotFound(f"{name} cannot be a folder ({error})") from None
     if str(name) in KNOWN:
         raise ModelNotFound(f"{name} is not on this machine ({fetched}); run: python -m weights_tools fetch {name}")
-    raise ModelNotFound(f"{name} is neither a folder nor a known model ({', '.join(KNOWN)})")
+    raise ModelNotFound(f"{name} is neither a folder nor a known model ({', '.join([*EMBEDDED, *KNOWN])})")

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from refspec.home import KNOWN, folder_of, home
+from refspec.home import EMBEDDED, KNOWN, folder_of, home
 
 
 def listing() -> str:
     """The known models with a word on each, then every folder that was fetched, with its size and path."""
     folder = home() / "models"
     here = sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
-    lines = ["known by name (to fetch one: python -m weights_tools fetch NAME)"]
+    lines = ["inside the package", *(f"  {name:<27}{about}" for name, about in EMBEDDED.items())]
+    lines.append("known by name (to fetch one: python -m weights_tools fetch NAME)")
     for known in KNOWN.values():
         lines.append(f"  {known.name:<18}{'on disk' if folder_of(known.name) in here else '-':<9}{known.about}")
     lines.append(f"on disk, in {folder} (REFSPEC_HOME moves it)" + ("" if here else ": none"))

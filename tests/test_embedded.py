@@ -1,0 +1,62 @@
+"""The pair inside the package: it loads offline, speaks one vocabulary, and a draft of the small one is worth its while."""
+
+import numpy as np
+import pytest
+
+import refspec
+from refspec import home
+
+TEXT = "ROMEO:\nWhat light is this, that through the window breaks?\n"
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[refspec.Model, refspec.Model]:
+    return refspec.load("tiny-target"), refspec.load("tiny-draft")
+
+
+def test_the_pair_has_one_vocabulary(pair: tuple[refspec.Model, refspec.Model]) -> None:
+    target, draft = pair
+    assert target.token_map == draft.token_map
+    assert target.tokenizer is not None
+    assert target.tokenizer.decode(target.tokenizer.encode(TEXT)) == TEXT
+    assert target.config.context == draft.config.context == 256
+
+
+def test_speculation_prints_the_greedy_text(pair: tuple[refspec.Model, refspec.Model]) -> None:
+    target, draft = pair
+    plain = refspec.generate(target, TEXT, temperature=0, max_new_tokens=48)
+    out = refspec.generate(target, TEXT, drafter=draft, temperature=0, max_new_tokens=48)
+    assert out.tokens == plain.tokens
+    assert out.stats.tokens_per_target_call is not None
+    assert out.stats.tokens_per_target_call > 1.5
+
+
+def test_the_draft_is_accepted_as_often_as_its_overlap_says(pair: tuple[refspec.Model, refspec.Model]) -> None:
+    """Both measured on one text of 200 tokens: within 0.1 of each other, about three standard deviations."""
+    target, draft = pair
+    out = refspec.generate(target, TEXT, drafter=draft, gamma=1, max_new_tokens=200, stop=(), seed=1, record=True)
+    overlaps = [
+        np.minimum(each.record.target_probs[0], each.record.draft.probs[0]).sum()
+        for each in out.rounds
+        if each.record is not None and each.record.draft.probs is not None
+    ]
+    assert out.stats.acceptance_rate is not None
+    assert abs(out.stats.acceptance_rate - np.mean(overlaps)) < 0.1
+    assert out.stats.acceptance_rate > 0.6
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", list(home.EMBEDDED))
+def test_transformers_loads_the_same_folders(name: str) -> None:
+    torch = pytest.importorskip("torch", reason="torch is in the optional extra `peers`")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = home.find(name)
+    ours = refspec.load(name)
+    assert ours.tokenizer is not None
+    tokens = ours.tokenizer.encode(TEXT)
+    assert AutoTokenizer.from_pretrained(folder)(TEXT)["input_ids"] == list(tokens)
+    peer = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        expected = peer(torch.tensor([tokens])).logits[0].numpy()
+    assert np.abs(ours.logits(tokens) - expected).max() < 1e-4  # float32, another order of additions
