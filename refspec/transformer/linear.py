@@ -4,7 +4,7 @@ A decoder reads every weight once for each forward pass, so checking five tokens
 ordinary matrix product does not have that property: for a handful of rows BLAS first copies the weight into packed
 buffers, and the second row doubles the time. What helps depends on the machine's BLAS kernel and on the shape:
 
-`Panels` [panels, in, width], width 64: OpenBLAS's AVX-512 kernels have a product for small operands that copies
+`Panels` [panels, in, width], width 32: OpenBLAS's AVX-512 kernels have a product for small operands that copies
     nothing. One `np.matmul` runs it panel by panel, for as many rows as keep rows * in * width within its bound.
 `WidePanels` [panels, in, width], width 3072: elsewhere, for weights with many more outputs than inputs. Up to
     ROW_BY_ROW rows are multiplied one by one while a panel is in the last-level cache, so that only the first waits
@@ -128,8 +128,10 @@ class Panels:
     weight: Array
     out: int
 
-    WIDTH = 64
+    WIDTH = 32
     BOUND = 1_000_000  # rows * in * WIDTH up to which OpenBLAS does not pack; beyond it the product is 3 to 5 times slower
+    MANY = 96  # rows from which the ordinary product is worth a copy of the weight, a BLOCK of panels at a time
+    BLOCK = 96
 
     @classmethod
     def of(cls, weight: Array) -> "Panels":
@@ -140,18 +142,39 @@ class Panels:
         return self.out, self.weight.shape[1]
 
     def __call__(self, x: Array) -> Array:
-        n = len(x)
-        most = max(2, self.BOUND // (self.weight.shape[1] * self.WIDTH))
+        n, width = x.shape
         y = np.empty((n, len(self.weight), self.WIDTH), x.dtype)
-        for start in range(0, n, most):
-            rows = x[start : start + most]
-            # one row alone would go to the matrix-vector routine, which walks a panel the slow way
-            product = np.matmul(padded(rows, 1 if len(rows) == 1 else 0), self.weight)
-            y[start : start + most] = product[:, : len(rows)].transpose(1, 0, 2)
+        if n >= self.MANY:
+            for start in range(0, len(self.weight), self.BLOCK):
+                block = self.weight[start : start + self.BLOCK]
+                y[:, start : start + self.BLOCK] = (x @ from_panels(block)).reshape(n, -1, self.WIDTH)
+        else:
+            most = max(2, self.BOUND // (width * self.WIDTH))
+            for start in range(0, n, most):
+                rows = x[start : start + most]
+                product = np.matmul(padded(rows, kernel_rows(len(rows)) - len(rows)), self.weight)
+                y[start : start + most] = product[:, : len(rows)].transpose(1, 0, 2)
         return y.reshape(n, -1)[:, : self.out]
 
     def take(self, ids: Array) -> Array:
         return self.weight[ids // self.WIDTH, :, ids % self.WIDTH]
+
+
+def kernel_rows(n: int) -> int:
+    """How many rows to give the no-copy product for n: it is as fast for 6 as for 3, and slower for 3 or 5 than for 6.
+
+    Never one, which NumPy would give to the matrix-vector routine, and that walks a panel the slow way.
+    """
+    return 2 if n <= 2 else 6 if n <= 6 else n + n % 2
+
+
+def from_panels(panels: Array) -> Array:
+    """panels [k, in, width] -> [in, k * width], a copy"""
+    k, inputs, width = panels.shape
+    flat = np.empty((inputs, k, width), panels.dtype)
+    for i, panel in enumerate(panels):  # one by one, which reads memory in order; a single transposing copy takes twice as long
+        flat[:, i] = panel
+    return flat.reshape(inputs, -1)
 
 
 def to_panels(weight: Array, width: int) -> Array:

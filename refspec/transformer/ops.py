@@ -11,8 +11,9 @@ from refspec.arrays import Array
 
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     """x [n, d] -> [n, d]"""
-    centred = x - x.mean(axis=-1, keepdims=True)
-    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    d = x.dtype.type(x.shape[-1])  # sums over d, since `mean` takes twice as long on a few rows
+    centred = x - x.sum(axis=-1, keepdims=True) / d
+    variance = np.vecdot(centred, centred)[..., None] / d
     return centred / np.sqrt(variance + x.dtype.type(eps)) * weight + bias
 
 
@@ -39,7 +40,8 @@ def silu(x: Array) -> Array:
 def softmax(x: Array) -> Array:
     """x [..., m] -> [..., m]; a score of -inf becomes exactly 0"""
     weights = np.exp(x - x.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights
 
 
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
@@ -69,6 +71,9 @@ def merge_heads(x: Array) -> Array:
     return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
 
 
+QUERIES = 64  # rows of attention at a time, so that their scores stay in a cache near the core
+
+
 def attention(queries: Array, keys: Array, values: Array, mask: Array | None, scale: float) -> Array:
     """queries [h, n, e], keys and values [g, m, e], mask [n, m] or None where all may be seen -> [h, n, e]
 
@@ -77,9 +82,16 @@ def attention(queries: Array, keys: Array, values: Array, mask: Array | None, sc
     """
     h, n, e = queries.shape
     g, m, _ = keys.shape
-    shared = (queries * queries.dtype.type(scale)).reshape(g, h // g * n, e)
-    scores = (shared @ keys.transpose(0, 2, 1)).reshape(h, n, m)
-    if mask is not None:
-        scores = np.where(mask, scores, scores.dtype.type(-np.inf))
-    weights = softmax(scores).reshape(g, h // g * n, m)
-    return (weights @ values).reshape(h, n, e)
+    scaled, found = queries * queries.dtype.type(scale), np.empty_like(queries)
+    for start in range(0, n, QUERIES):
+        rows = slice(start, start + QUERIES)
+        # what follows the last key that a row of an early block may see would weigh nothing
+        seen = int(np.flatnonzero(mask[rows].any(axis=0))[-1]) + 1 if mask is not None and start + QUERIES < n else m
+        shared = scaled[:, rows].reshape(g, -1, e)
+        # keys first: a long [seen, e] times a narrow [e, rows] reads the keys once, and is up to three times as fast
+        scores = (keys[:, :seen] @ shared.transpose(0, 2, 1)).transpose(0, 2, 1).reshape(h, -1, seen)
+        if mask is not None:
+            scores = np.where(mask[rows, :seen], scores, scores.dtype.type(-np.inf))
+        weights = softmax(scores).reshape(g, -1, seen)
+        found[:, rows] = (weights @ values[:, :seen]).reshape(h, -1, e)
+    return found
