@@ -72,7 +72,7 @@ def top_k(row: Array, k: int) -> Array:
     """row [v] -> [v]: the k most likely tokens, and whatever ties with the k-th."""
     if k >= len(row):
         return row
-    kth = np.sort(row)[len(row) - k]
+    kth = np.partition(row, len(row) - k)[len(row) - k]
     return normalised(row, row >= kth)
 
 
@@ -80,7 +80,9 @@ def top_p(row: Array, p: Any) -> Array:
     """row [v] -> [v]: keep a token iff the mass ranked above it is below p. Equal probabilities rank lowest id first."""
     if p >= 1:
         return row  # whatever a rounded cumulative sum would say
-    order = np.argsort(-row, kind="stable")
+    # Only what may be kept is sorted: tokens of at most (1 - p) / 2v weigh less than 1 - p together, so p lies above them.
+    likely = np.flatnonzero(row > (1 - p) / (2 * len(row)))
+    order = likely[np.argsort(-row[likely], kind="stable")]
     above = np.cumsum(row[order]) - row[order]
     kept = np.zeros(len(row), bool)
     kept[order] = above < p
@@ -94,5 +96,5 @@ def min_p(row: Array, p: Any) -> Array:
 
 def normalised(row: Array, kept: Array) -> Array:
     """row [v], kept [v] -> [v]: the law given that the token is one of the kept."""
-    survivors = np.where(kept, row, row * 0)  # row * 0: a zero of the row's own number type
+    survivors = row * kept
     return survivors / survivors.sum()

@@ -32,18 +32,19 @@ def demo() -> None:
     """Print the demonstration."""
     paint = painter(sys.stdout)
     target, draft = refspec.load(TARGET), refspec.load(DRAFT)
-    assert target.tokenizer is not None  # the package has it
+    tokenizer = target.tokenizer
+    assert tokenizer is not None  # the package has it
     print(f"Two models that have read Shakespeare:\n\n  {TARGET}: {EMBEDDED[TARGET]}\n  {DRAFT}: {EMBEDDED[DRAFT]}\n")
     print(f"At temperature 1, with seed {SEED}, they go on from\n\n{PROMPT}")
 
     print(paint("Plain decoding, a call of the target for each token:", "heading"))
-    show(target, None, target.tokenizer)
+    show(target, None, tokenizer)
     print("\n" + paint(f"Speculative decoding, {GAMMA} tokens drafted a round" + legend(paint) + ":", "heading"))
-    drafted = show(target, draft, target.tokenizer)
+    drafted = show(target, draft, tokenizer)
     print("\nTwo draws from one law, not one text: each kind of decoding spends the seed's random numbers in its own way.")
 
     print(f"\nThe first {SHOWN} of {len(drafted.rounds)} rounds (what a bar precedes was drafted and refused):\n")
-    print(table(drafted.rounds[:SHOWN], lambda ids: spell(target.tokenizer, ids), paint))
+    print(table(drafted.rounds[:SHOWN], lambda ids: spell(tokenizer, ids), paint))
     print("\n" + summary(drafted.rounds, drafted.stats, paint))
     print("\n" + times(target, draft))
     print("\n" + PROVED)

@@ -85,9 +85,8 @@ def main() -> None:
                 p, q = each.record.target_probs[i], each.record.draft.row(i, like=each.record.target_probs[i])
                 overlaps.append(float(np.minimum(p, q).sum()))
 
-    print(
-        f"{args.target} and {args.draft}, temperature 1, numpy {np.__version__}, BLAS kernel {blas_kernel()}, {blas_threads()} threads"
-    )
+    machine = f"numpy {np.__version__}, BLAS kernel {blas_kernel()}, {blas_threads()} threads"
+    print(f"{args.target} and {args.draft}, temperature 1, {machine}")
     cost = statistics.median(steps["c"])
     verify = [statistics.median(steps[str(gamma)]) for gamma in gammas]
     print(f"plain decoding {spread([1 / each for each in seconds[0]], 0)} tokens/s")
@@ -98,9 +97,8 @@ def main() -> None:
         accepted, tested, tokens, rounds = counts[gamma]
         ratios = [plain / mine for plain, mine in zip(seconds[0], seconds[gamma], strict=True)]
         expected = theory.speed_up(accepted / tested, gamma, cost, verify.__getitem__)
-        print(
-            f"{gamma:5d}  {verify[gamma]:8.2f}  {accepted / tested:15.3f}  {tokens / rounds:11.2f}  {spread(ratios, 2):23s}  {expected:.2f}"
-        )
+        measured = f"{accepted / tested:15.3f}  {tokens / rounds:11.2f}  {spread(ratios, 2):23s}"
+        print(f"{gamma:5d}  {verify[gamma]:8.2f}  {measured}  {expected:.2f}")
         best = max(best, (statistics.median(ratios), gamma))
     print(f"best fixed gamma: {best[1]}, {best[0]:.2f} times plain decoding")
 
