@@ -9,6 +9,7 @@ from refspec import distance, draft, exact, theory, verify
 from refspec.autoregressive import autoregressive
 from refspec.chance import Chance, Seeded, Tape
 from refspec.draft import Draft, Drafter
+from refspec.draft.adaptive import AdaptiveDrafter
 from refspec.draft.coupled import CoupledDrafter
 from refspec.draft.model import ModelDrafter
 from refspec.draft.ngram import NgramDrafter
@@ -18,10 +19,12 @@ from refspec.generate import Output, generate, start
 from refspec.lm import LanguageModel, TableLM
 from refspec.loop import Generation, Round, speculative
 from refspec.model import Model, load
+from refspec.profile import Profile
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptiveDrafter",
     "Chance",
     "CoupledDrafter",
     "Draft",
@@ -32,6 +35,7 @@ __all__ = [
     "ModelDrafter",
     "NgramDrafter",
     "Output",
+    "Profile",
     "RefspecError",
     "Round",
     "Seeded",

@@ -109,7 +109,8 @@ def parser() -> argparse.ArgumentParser:
     drafter = models.add_mutually_exclusive_group()
     drafter.add_argument("--draft", metavar="MODEL", help="draft with a smaller model")
     drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before")
-    models.add_argument("--gamma", type=int, default=4, help="drafted tokens a round (%(default)s)")
+    models.add_argument("--gamma", type=gamma_argument, default=4, help="drafted tokens a round (%(default)s), or auto: as pay")
+    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto bets by; `refspec bench` writes one")
     models.add_argument("--verify", choices=RULES, default="token", help="the verification rule: %(choices)s (%(default)s)")
 
     law = command.add_argument_group("sampling")
@@ -155,6 +156,13 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def gamma_argument(text: str) -> int | str:
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor auto") from None
+
+
 def stop_argument(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
@@ -162,6 +170,8 @@ def stop_argument(text: str) -> int | str:
 def run_generate(options: argparse.Namespace) -> int:
     if sum(source is not None for source in (options.prompt, options.file, options.jsonl)) > 1:
         raise BadArgument("PROMPT, --file and --jsonl are three ways to give a prompt; use one of them")
+    if options.profile is not None and options.gamma != "auto" and options.jsonl is None:
+        raise BadArgument("--profile holds the costs that --gamma auto bets by; give both or neither")
     settings = {name: getattr(options, name) for name in SETTINGS}
     if options.jsonl is not None:
         return generate_lines(options, Request("", settings, options.stop, options.chat))

@@ -33,6 +33,10 @@ class BadWeights(RefspecError):
     """Weights that are damaged, misshaped, missing, superfluous or in a refused format."""
 
 
+class BadProfile(RefspecError):
+    """A file of costs that cannot be read, or costs that are none."""
+
+
 class BadTokenizer(RefspecError):
     """A tokenizer or chat template that cannot be read or used."""
 

@@ -4,19 +4,23 @@ import operator
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from refspec import verify as rules
 from refspec.cached_lm import CachedLM
 from refspec.chance import Seeded
 from refspec.draft import Draft, Drafter
+from refspec.draft.adaptive import AdaptiveDrafter
 from refspec.draft.coupled import CoupledDrafter
 from refspec.draft.model import ModelDrafter
 from refspec.errors import BadArgument, ContextExceeded
 from refspec.lm import LanguageModel, Tokens
 from refspec.loop import Round, rounds
 from refspec.model import Model
+from refspec.profile import Profile
 from refspec.stats import Stats, stats
 from refspec.tokenizer import Stream, Tokenizer
+from refspec.transformer.linear import NO_COPY_KERNELS, blas_kernel
 
 AnyDrafter = Drafter | Model | Callable[[LanguageModel], Drafter] | None
 
@@ -91,7 +95,8 @@ def generate(
     prompt: str | Sequence[int],
     *,
     drafter: AnyDrafter = None,
-    gamma: int = 4,
+    gamma: int | Literal["auto"] = 4,
+    profile: Profile | None = None,
     max_new_tokens: int = 64,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -105,7 +110,8 @@ def generate(
     """Continue `prompt` (text or ids), starting from an empty cache.
 
     drafter: None for plain decoding, a Drafter, a Model (wrapped with the same warps), or a function from the target's
-    LanguageModel to a Drafter. stop: ids that end the text; by default the model's own end tokens.
+    LanguageModel to a Drafter. gamma: tokens drafted a round; "auto" for an AdaptiveDrafter, which bets by the costs in
+    `profile`, or in the package's own for this kind of machine. stop: ids that end the text; by default the model's own.
     Raises BadArgument for an empty prompt or an option out of range, ContextExceeded for a prompt that does not fit.
     """
     run = start(
@@ -113,6 +119,7 @@ def generate(
         prompt,
         drafter=drafter,
         gamma=gamma,
+        profile=profile,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,
@@ -133,7 +140,8 @@ def start(
     prompt: str | Sequence[int],
     *,
     drafter: AnyDrafter = None,
-    gamma: int = 4,
+    gamma: int | Literal["auto"] = 4,
+    profile: Profile | None = None,
     max_new_tokens: int = 64,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -157,9 +165,15 @@ def start(
         raise BadArgument(f"stop is {stop!r}; it holds token ids, not texts")
     if not callable(verify):
         raise BadArgument(f"verify is {verify!r}; give a rule, such as refspec.verify.token")
+    drafting = as_drafter(drafter, target, verify)
+    if gamma == "auto":
+        profile = profile or Profile.embedded(few_rows_are_cheap=blas_kernel().lower() in NO_COPY_KERNELS)
+        drafting, gamma = AdaptiveDrafter(drafting, profile), len(profile.verify) - 1
+    elif isinstance(gamma, str):
+        raise BadArgument(f'gamma is {gamma!r}; it is a number of drafted tokens, or "auto"')
     found = rounds(
         target,
-        as_drafter(drafter, target, verify),
+        drafting,
         tokens,
         gamma=gamma,
         max_new_tokens=min(max_new_tokens, room),
@@ -188,7 +202,8 @@ def as_drafter(given: AnyDrafter, target: CachedLM, verify: rules.Rule) -> Draft
     if not (callable(given) or hasattr(given, "propose")):
         raise BadArgument(f"drafter is {given!r}; give None, a Drafter, a Model, or a function from a LanguageModel to a Drafter")
     made = given if hasattr(given, "propose") and not isinstance(given, type) else given(target)
-    if isinstance(made, CoupledDrafter) and verify is rules.block:
+    drafts = made.drafter if isinstance(made, AdaptiveDrafter) else made
+    if isinstance(drafts, CoupledDrafter) and verify is rules.block:
         raise BadArgument("block verification does not keep the target's law behind a CoupledDrafter; use a ModelDrafter")
     return made
 

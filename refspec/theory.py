@@ -5,7 +5,7 @@ formula names its source and equals, on rationals, the enumeration of the produc
 Throughout, p is the target's row [v] and q the draft's; alpha is the acceptance of one drafted token.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from refspec.arrays import Array
@@ -128,6 +128,16 @@ def speed_up(alpha: Any, gamma: int, draft_cost: Any, verify_cost: Cost) -> Any:
 def best_gamma(alpha: Any, draft_cost: Any, verify_cost: Cost, most: int) -> int:
     """The gamma from 0 to `most` of the greatest speed-up, the least of equals (arXiv 2211.17192, section 3.5: numerically)."""
     return max(range(most + 1), key=lambda gamma: speed_up(alpha, gamma, draft_cost, verify_cost))
+
+
+def best_bet(alphas: Sequence[Any], costs: Sequence[Any], rate: Any) -> int:
+    """The gamma of the greatest expected_tokens(alphas[:gamma]) - rate * costs[gamma], the least of equals.
+
+    rate: tokens that a unit of time yields elsewhere. A run is as fast as it can be when each round maximises this at the
+    rate of the whole run, and not the round's own ratio (Dinkelbach 1967, Management Science 13(7), on ratios of sums). costs
+    has one entry more than drafts are allowed; fewer alphas than that allow fewer.
+    """
+    return max(range(min(len(alphas) + 1, len(costs))), key=lambda gamma: expected_tokens(alphas[:gamma]) - rate * costs[gamma])
 
 
 def one_token_pays(alpha: Any, draft_cost: Any, verify_cost: Cost) -> bool:

@@ -20,7 +20,8 @@ from refspec.lm import LanguageModel, Tokens
 Integer = Callable[[int, int], int]
 Row = list[Fraction]
 
-DRAFTERS = ("model", "adversary", "ngram", "coupled")
+DRAFTERS = ("model", "adversary", "ngram", "coupled")  # those that mutants meet
+BETTING = ("adaptive model", "adaptive ngram", "stopping model")
 CONTEXT = {1: 1, 2: 3, 3: 2}  # how many tokens back a row looks, by vocabulary: at most 15 rows a table
 
 
@@ -37,7 +38,7 @@ class Table(refspec.TableLM):
 
 @dataclass(frozen=True)
 class Case:
-    """gamma and horizon as `speculative` takes them; drafter: one of DRAFTERS; seed: whatever else is to be chosen."""
+    """gamma and horizon as `speculative` takes them; drafter: one of DRAFTERS or BETTING; seed: whatever else is to be chosen."""
 
     target: Table
     draft: Table
@@ -90,7 +91,8 @@ def case(integer: Integer, v: int, drafter: str) -> Case:
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    return case(lambda low, high: draw(st.integers(low, high)), draw(st.integers(1, 3)), draw(st.sampled_from(DRAFTERS)))
+    drafter = draw(st.sampled_from(DRAFTERS + BETTING))
+    return case(lambda low, high: draw(st.integers(low, high)), draw(st.integers(1, 3)), drafter)
 
 
 def fixed(n: int) -> Iterator[Case]:

@@ -321,7 +321,7 @@ def test_jsonl_answers_each_line_in_order_with_its_own_options(
         {"prompt": PROMPT, "seed": 4, "id": "first", "category": {"any": ["thing"]}},
         "",
         {"prompt": "größe", "temperature": 0, "max_new_tokens": 3, "top_k": None},
-        {"prompt": [104, 105], "stop": [10, "e"], "gamma": 2},
+        {"prompt": [104, 105], "stop": [10, "e"], "gamma": "auto"},
         {"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "Hi"}], "top_p": 0.5},
     )
     loads = count_loads(monkeypatch)
@@ -336,7 +336,7 @@ def test_jsonl_answers_each_line_in_order_with_its_own_options(
     settings: list[dict[str, Any]] = [
         {"seed": 4, "top_k": 20, "max_new_tokens": 12},
         {"seed": 1, "top_k": None, "max_new_tokens": 3, "temperature": 0},
-        {"seed": 1, "top_k": 20, "max_new_tokens": 12, "gamma": 2, "stop": (10, ord("e"))},
+        {"seed": 1, "top_k": 20, "max_new_tokens": 12, "gamma": "auto", "stop": (10, ord("e"))},
         {"seed": 1, "top_k": 20, "max_new_tokens": 12, "top_p": 0.5},
     ]
     chat = [TURN_ID, *b"system\nx", END_ID, 10, TURN_ID, *b"user\nHi", END_ID, 10, TURN_ID, *b"assistant\n"]
@@ -363,6 +363,7 @@ BAD_LINES = {
     '{"prompt": "a", "seed": null}': "seed is None",
     '{"prompt": "a", "gamma": true}': "gamma is True",
     '{"prompt": "a", "gamma": -1}': "gamma is -1",
+    '{"prompt": "a", "gamma": "much"}': "it is a whole number or \"auto\"",
     '{"prompt": "a", "top_p": "high"}': "top_p is 'high'; it is a number or null",
     '{"prompt": "a", "top_p": 2}': "top_p is 2",
     '{"prompt": "a", "stop": "two tokens"}': "is 10 tokens",
@@ -429,6 +430,9 @@ def assert_refused(result: tuple[int, str, str], reason: str) -> None:
     ("arguments", "reason"),
     [
         (["x", "--gamma", "-1", "--ngram"], "gamma is -1"),
+        (["x", "--gamma", "much", "--ngram"], "'much' is neither a whole number nor auto"),
+        (["x", "--gamma", "auto", "--ngram", "--profile", "no/such/file"], "no/such/file: no such file"),
+        (["x", "--ngram", "--profile", "no/such/file"], "give both or neither"),
         (["x", "--temperature", "-0.1"], "temperature is -0.1"),
         (["x", "--temperature", "nan"], "temperature is nan"),
         (["x", "--temperature", "inf"], "temperature is inf"),

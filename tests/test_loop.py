@@ -337,7 +337,8 @@ def test_a_row_that_is_no_law_is_refused(table: dict) -> None:
         ((1, 2, 3, 9, 1, 2, 3), 2, (9, 1)),
         ((1, 2, 3, 8, 1, 2, 3, 9, 1, 2, 3), 1, (9,)),  # the most recent match
         ((7, 2, 3, 8, 3, 9, 2, 3), 1, (8,)),  # a longer suffix before a more recent one
-        ((4, 4), 3, (4,)),
+        ((4, 4), 3, (4, 4, 4)),  # it goes on in the draft itself
+        ((5, 1, 2, 1, 2), 5, (1, 2, 1, 2, 1)),
         ((1, 2, 3), 3, ()),
         ((), 3, ()),
         ((1, 1), 0, ()),

@@ -13,6 +13,7 @@ from refspec.errors import BadArgument
 from refspec.generate import Output, Run, start
 from refspec.lm import Tokens
 from refspec.model import Model, load
+from refspec.profile import Profile
 from refspec.report.figures import as_json
 from refspec.report.request import Request, is_whole
 from refspec.tokenizer import Tokenizer
@@ -43,6 +44,7 @@ class Engine:
             drafter=self.drafter,
             stop=stop_ids(self.model, request.stop),
             verify=RULES[self.options.verify],
+            profile=None if self.options.profile is None else Profile.load(self.options.profile),
             **request.settings,
         )
 

@@ -74,9 +74,12 @@ def is_whole(value: Any) -> bool:
 
 def as_setting(name: str, value: Any) -> Any:
     """Checks the type; the range is for the library to check."""
+    if name == "gamma" and value == "auto":
+        return value
     if is_whole(value) or (isinstance(value, float) and name not in WHOLE) or (value is None and name in MAY_BE_NULL):
         return value
     needed = ("a whole number" if name in WHOLE else "a number") + (" or null" if name in MAY_BE_NULL else "")
+    needed += ' or "auto"' if name == "gamma" else ""
     raise BadArgument(f"{name} is {short(value)}; it is {needed}")
 
 

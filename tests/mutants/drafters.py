@@ -8,7 +8,7 @@ from properties import DRAFTERS
 
 import refspec
 from mutants.planting import Known, planted
-from refspec import warp
+from refspec import theory, warp
 from refspec.arrays import Array
 from refspec.draft import Draft
 from refspec.lm import LanguageModel, Tokens
@@ -86,6 +86,23 @@ class StopsAfterUnlikely(DropsUnlikely):
 
     kept_after = 1
 
+
+class BetsAfterTheDraw(refspec.ModelDrafter):
+    """Draws all it may, then shows as many as pay by what it sees of them."""
+
+    def propose(self, tokens: Tokens, gamma: int, chance: refspec.Chance) -> Draft:
+        draft = super().propose(tokens, gamma, chance)
+        seen = [draft.probs[i][token] for i, token in enumerate(draft.tokens)]
+        n = theory.best_bet(seen, [1 + Fraction(2, 5) * cost for cost in range(len(seen) + 1)], 1)
+        return Draft(draft.tokens[:n], draft.probs[:n] if n else None)
+
+
+plant(
+    "bet-placed-after-the-draw",
+    "gamma is chosen by the probabilities of the very tokens that were drawn",
+    "several",
+    drafters={**DRAFTERS, "model": BetsAfterTheDraw},
+)
 
 plant(
     "unlikely-dropped-after-the-draw",

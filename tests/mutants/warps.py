@@ -23,7 +23,12 @@ patched_warp("top-p-keeps-at-the-boundary", "mass above equal to p still keeps a
 patched_warp(
     "top-p-ranks-highest-id-first",
     "equal probabilities rank highest id first",
-    ('np.argsort(-row, kind="stable")', 'np.argsort(row, kind="stable")[::-1]'),
+    ('np.argsort(-row[likely], kind="stable")', 'np.argsort(row[likely], kind="stable")[::-1]'),
+)
+patched_warp(
+    "top-p-ranks-too-few",
+    "what is set aside before ranking may still belong to the nucleus",
+    ("row > (1 - p) / (2 * len(row))", "(row > 1 - p) | (row == row.max())"),
 )
 patched_warp(
     "min-p-is-absolute", "p is compared with and not scaled by the maximum", ("row >= p * row.max()", "row >= min(p, row.max())")

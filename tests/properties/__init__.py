@@ -19,11 +19,17 @@ from refspec.exact import Rounds
 
 MakeDrafter = Callable[[Any], refspec.Drafter]
 
+# Odds at which a few good or bad rounds change the bet.
+ODDS = refspec.Profile(verify=(1, 1.3, 1.5, 1.6, 1.8), draft=0.1)
+
 DRAFTERS: Mapping[str, MakeDrafter] = {
     "model": refspec.ModelDrafter,
     "adversary": models.Adversary,
     "ngram": lambda language_model: refspec.NgramDrafter(),
     "coupled": refspec.CoupledDrafter,
+    "adaptive model": lambda language_model: refspec.AdaptiveDrafter(refspec.ModelDrafter(language_model), ODDS),
+    "adaptive ngram": lambda language_model: refspec.AdaptiveDrafter(refspec.NgramDrafter(), ODDS),
+    "stopping model": lambda language_model: refspec.ModelDrafter(language_model, confidence=Fraction(2, 5)),
 }
 
 
@@ -31,7 +37,7 @@ DRAFTERS: Mapping[str, MakeDrafter] = {
 class Subject:
     """The parts under test. promises: the name in verify.RULES whose acceptance and order of draws `rule` has to show.
 
-    drafters: name in models.DRAFTERS -> a drafter that drafts with the given language model, if with any.
+    drafters: name in models.DRAFTERS or BETTING -> a drafter that drafts with the given language model, if with any.
     target_lm, draft_lm: a refspec.Model as the LanguageModel of that role.
     """
 
