@@ -1,13 +1,38 @@
-"""The command line: `python -m weights_tools COMMAND`. One line on standard error and exit code 2 for a mistake."""
+"""The command line: `python -m weights_tools COMMAND`. One line on standard error and exit code 2 for a mistake.
+
+Heavy libraries are imported where a command needs them: nothing else waits for PyTorch, or misses it.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
-from refspec.errors import RefspecError
-from refspec.home import KNOWN, folder_of, home
+from refspec.errors import BadArgument, RefspecError
+from refspec.home import EMBEDDED, KNOWN, find, folder_of, home
+from weights_tools.errors import MissingLibrary
 from weights_tools.fetch import fetch, is_present
 from weights_tools.inspection import describe
+from weights_tools.settings import DistillSettings, TrainSettings, add_options, check, chosen
+
+TRAIN = """\
+Train a GPT-2 and its byte-level vocabulary on one text, on a CPU, until the loss on the held-out tenth stops falling.
+OUT is a model folder with the best weights so far; checkpoint, log.csv and loss.png go to the run folder. After Ctrl-C or
+a kill the same command goes on, and follows the same curve."""
+
+DISTILL = """\
+Teach a draft its target's law, on sequences that both write (DistillSpec, arXiv 2310.08461). OUT is a model folder with the
+best weights so far, by acceptance at temperature 1; checkpoint, log.csv and loss.png go to the run folder. After Ctrl-C or
+a kill the same command goes on, and follows the same curve.
+
+Memory, beside both models, goes to logits: 2 bytes * sequences * length * vocabulary for the target's, which are kept for a
+round, and about 30 bytes * batch * length * vocabulary while learning. SmolLM2, with 49,152 tokens, takes 6.2 GB in all with
+the defaults and 2.6 GB with --sequences 16 --length 128 --batch 4."""
+
+EVALUATE = """\
+Print as Markdown what a trained pair is worth: held-out loss beside a trigram's, and acceptance before and after distilling.
+All three models are GPT-2s of one vocabulary."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,33 +40,106 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (RefspecError, OSError) as error:  # OSError: a full disk, a folder that may not be written
-        print(f"weights_tools: {error}", file=sys.stderr)
+        complain(str(error))
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # which is how PyTorch says it
+            raise
+        complain("not enough memory for this; choose a smaller model or batch")
         return 2
     except KeyboardInterrupt:
-        print("weights_tools: interrupted; nothing was kept", file=sys.stderr)
+        complain(f"interrupted; {options.interrupted}")
         return 130
     return 0
 
 
+def complain(message: str) -> None:
+    print("weights_tools:", " ".join(message.split()), file=sys.stderr)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with a mistake on one line."""
+
+    def error(self, message: str) -> NoReturn:
+        complain(f"{message} ({self.prog} --help lists what there is)")
+        sys.exit(2)
+
+
 def parser() -> argparse.ArgumentParser:
-    known = "\n".join(f"  {model.name:<17}{model.about}" for model in KNOWN.values())
-    top = argparse.ArgumentParser(
+    known = "\n".join(f"  {name:<17}{about}" for name, about in [*EMBEDDED.items(), *((m.name, m.about) for m in KNOWN.values())])
+    raw = argparse.RawDescriptionHelpFormatter
+    top = Parser(
         prog="python -m weights_tools",
-        description="Fetch and inspect the weights that refspec runs.",
-        epilog=f"models known by name:\n{known}\n\nthey are kept in {home() / 'models'} (REFSPEC_HOME moves it)",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Fetch and inspect the weights that refspec runs; train, distil and evaluate a pair of small models.",
+        epilog=f"models known by name:\n{known}\n\nthe fetched ones are kept in {home() / 'models'} (REFSPEC_HOME moves it)",
+        formatter_class=raw,
+        allow_abbrev=False,
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = commands.add_parser("fetch", help="download a model and convert it where needed")
+    def add(name: str, short: str, long: str, *examples: str) -> argparse.ArgumentParser:
+        lines = [f"  python -m weights_tools {name} {example}" for example in examples]
+        heading = "example:" if len(lines) == 1 else "examples:"
+        return commands.add_parser(
+            name, help=short, description=long, epilog="\n".join([heading, *lines]), formatter_class=raw, allow_abbrev=False
+        )
+
+    short = "download a model and convert it where needed"
+    command = add("fetch", short, f"{short.capitalize()}.", "smollm2-135m")
+    command.set_defaults(run=run_fetch, interrupted="nothing was kept")
     command.add_argument("name", help=f"{', '.join(KNOWN)}, or owner/name of a Hugging Face repository")
     command.add_argument("--force", action="store_true", help="fetch it again even if it is there")
-    command.set_defaults(run=run_fetch)
 
-    command = commands.add_parser("inspect", help="say what a model folder holds and whether refspec can run it")
-    command.add_argument("model", help="a folder, or the name of a model that was fetched")
-    command.set_defaults(run=run_inspect)
+    short = "say what a model folder holds and whether refspec can run it"
+    command = add("inspect", short, f"{short.capitalize()}.", "tiny-target")
+    command.set_defaults(run=run_inspect, interrupted="nothing was kept")
+    command.add_argument("model", help="a folder, or the name of a model")
+
+    resumable = "the same command goes on from the last checkpoint"
+    command = add(
+        "train", "train a small GPT-2 on a text", TRAIN,
+        "--corpus corpus.txt --out my-target",
+        "--corpus corpus.txt --out my-text-draft --tokenizer my-target --layers 1 --width 128 --heads 4 --dropout 0",
+    )  # fmt: skip
+    command.set_defaults(run=run_train, interrupted=resumable)
+    files = add_files(command, "a UTF-8 text; its last tenth is held out")
+    files.add_argument("--tokenizer", metavar="MODEL", help="a model whose vocabulary to use, instead of learning one")
+    add_options(command.add_argument_group("settings"), vars(TrainSettings()))
+
+    command = add(
+        "distill", "teach a draft its target's law", DISTILL,
+        "--target tiny-target --draft tiny-draft --corpus corpus.txt --out my-draft",
+        "--target smollm2-135m --layers 0 1 28 29 --corpus corpus.txt --out smollm2-draft --sequences 16 --length 128 --batch 4",
+    )  # fmt: skip
+    command.set_defaults(run=run_distill, interrupted=resumable)
+    files = add_files(command, "a UTF-8 text to take prompts from; its last tenth is held out")
+    files.add_argument("--target", metavar="MODEL", required=True, help="a GPT-2 or a model of the Llama family: folder or name")
+    start = files.add_mutually_exclusive_group(required=True)
+    start.add_argument("--draft", metavar="MODEL", help="the model to start from")
+    start.add_argument("--layers", type=int, nargs="+", metavar="N", help="start from these layers of a Llama-family target")
+    add_options(command.add_argument_group("settings"), vars(DistillSettings()))
+
+    command = add(
+        "evaluate", "say what a trained pair is worth", EVALUATE,
+        "--corpus corpus.txt --target my-target --draft my-draft --text-draft my-text-draft",
+    )  # fmt: skip
+    command.set_defaults(run=run_evaluate, interrupted="nothing was kept")
+    command.add_argument("--corpus", type=Path, required=True, help="the text that the pair was trained on")
+    command.add_argument("--target", metavar="MODEL", required=True, help="the target: folder or name")
+    command.add_argument("--draft", metavar="MODEL", required=True, help="the draft after distillation")
+    command.add_argument("--text-draft", metavar="MODEL", required=True, help="the draft before it")
+    add_options(command, {"threads": 1})
     return top
+
+
+def add_files(command: argparse.ArgumentParser, corpus: str) -> argparse._ArgumentGroup:
+    """What training and distillation read and write, and how they run."""
+    add_options(command, {"threads": 1, "checkpoint_seconds": 120.0})
+    files = command.add_argument_group("files")
+    files.add_argument("--corpus", type=Path, required=True, help=corpus)
+    files.add_argument("--out", type=Path, required=True, help="the model folder to write")
+    files.add_argument("--run-folder", type=Path, metavar="RUN", help="for checkpoint, log and plot (OUT.run)")
+    return files
 
 
 def run_fetch(options: argparse.Namespace) -> None:
@@ -53,6 +151,62 @@ def run_fetch(options: argparse.Namespace) -> None:
 
 def run_inspect(options: argparse.Namespace) -> None:
     print(describe(options.model))
+
+
+def run_train(options: argparse.Namespace) -> None:
+    settings, run = chosen(options, TrainSettings), run_folder(options)
+    vocabulary = options.tokenizer and find(options.tokenizer)
+    start_pytorch(options.threads)
+    from weights_tools.model_folder import load_tokenizer
+    from weights_tools.train import train
+
+    tokenizer = load_tokenizer(vocabulary) if vocabulary else None
+    train(options.corpus, options.out, run, settings, tokenizer=tokenizer, checkpoint_seconds=options.checkpoint_seconds)
+
+
+def run_distill(options: argparse.Namespace) -> None:
+    settings, run = chosen(options, DistillSettings), run_folder(options)
+    target, draft = find(options.target), options.draft and find(options.draft)
+    if options.out.resolve() in [folder.resolve() for folder in (target, draft) if folder]:
+        raise BadArgument(f"out is {options.out}, which is the target or the draft to start from; give another folder")
+    start_pytorch(options.threads)
+    from weights_tools.corpus import encode, read_split
+    from weights_tools.distill import distill
+    from weights_tools.model_folder import load_tokenizer, require_same_vocabulary
+    from weights_tools.networks import draft_from_layers, load_network
+
+    if draft:
+        require_same_vocabulary(target, draft)
+    corpus = encode(read_split(options.corpus), load_tokenizer(target))
+    student = load_network(draft) if draft else draft_from_layers(target, options.layers)
+    distill(load_network(target), student, corpus, options.out, run, settings, checkpoint_seconds=options.checkpoint_seconds)
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    target, draft, text_draft = (find(name) for name in (options.target, options.draft, options.text_draft))
+    start_pytorch(options.threads)
+    from weights_tools.evaluation import report
+
+    print(report(options.corpus, target, draft, text_draft), end="")
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    """Where checkpoint, log and plot go. Raises, before anything is done, where a folder cannot be."""
+    check({"checkpoint_seconds": options.checkpoint_seconds})
+    run: Path = options.run_folder or Path(f"{options.out}.run")
+    for folder in (options.out, run):
+        if folder.exists() and not folder.is_dir():
+            raise BadArgument(f"{folder} is a file; give a folder to write to")
+    return run
+
+
+def start_pytorch(threads: int) -> None:
+    check({"threads": threads})
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingLibrary(f"training needs PyTorch ({error}): pip install '.[train]'") from error
+    torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":

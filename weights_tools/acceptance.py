@@ -19,7 +19,7 @@ def continue_by_sampling(network: Network, prompts: Tensor, length: int, generat
     """prompts [b, n] -> [b, length], every new token drawn from the network's law at temperature 1."""
     cache, tokens, fresh = network.new_cache(), prompts, prompts
     while tokens.shape[1] < length:
-        law = network.logits(fresh, cache)[:, -1].softmax(-1)
+        law = network.last_logits(fresh, cache).softmax(-1)
         fresh = torch.multinomial(law, 1, generator=generator)
         tokens = torch.cat([tokens, fresh], dim=1)
     return tokens

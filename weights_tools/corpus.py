@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from refspec.errors import BadArgument
 
 END = "<|endoftext|>"
 Ids = npt.NDArray[np.int64]
@@ -30,10 +31,26 @@ class Corpus:
         """Every held-out token but the leading end token is predicted once, and together they are the bytes."""
         return nats_per_token * (len(self.held_out) - 1) / self.held_out_bytes / math.log(2)
 
+    def must_hold(self, length: int) -> None:
+        """Raise unless there are windows of this length to predict. Training cuts at a random offset, so it needs two."""
+        have, need = (len(self.train) - 1, len(self.held_out) - 1), (2 * length, length)
+        if have[0] < need[0] or have[1] < need[1]:
+            raise BadArgument(
+                f"the corpus has {have[0]} training and {have[1]} held-out tokens; windows of {length} need {need[0]} and "
+                f"{need[1]}: give a longer text, or ask for shorter windows"
+            )
+
 
 def read_split(path: Path) -> tuple[str, str]:
     """The first nine tenths of the characters, and the last."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadArgument(f"the corpus {path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise BadArgument(f"the corpus {path} cannot be read ({error.strerror})") from None
+    if not text:
+        raise BadArgument(f"the corpus {path} is empty; give a text")
     cut = int(len(text) * 0.9)
     return text[:cut], text[cut:]
 
@@ -49,15 +66,14 @@ def train_tokenizer(text: str, vocab: int) -> Tokenizer:
     return tokenizer
 
 
-def encode(path: Path, tokenizer: Tokenizer) -> Corpus:
-    train, held_out = read_split(path)
+def encode(split: tuple[str, str], tokenizer: Tokenizer) -> Corpus:
     end = tokenizer.token_to_id(END)
     # `or 0`: a vocabulary without that end token still needs something to precede the first token
-    ids = [np.array([end or 0, *tokenizer.encode(part).ids], dtype=np.int64) for part in (train, held_out)]
-    return Corpus(ids[0], ids[1], len(held_out.encode()))
+    ids = [np.array([end or 0, *tokenizer.encode(part).ids], dtype=np.int64) for part in split]
+    return Corpus(ids[0], ids[1], len(split[1].encode()))
 
 
-def training_batch(ids: Ids, step: int, *, batch: int, context: int, seed: int) -> torch.Tensor:
+def training_batch(ids: Ids, step: int, *, batch: int, context: int, seed: int) -> Ids:
     """[batch, context + 1] for one step: a function of (seed, step) alone, so a resumed run needs no data state.
 
     Each epoch cuts the text at a new random offset and visits the windows in a new order, every window once.
@@ -67,7 +83,7 @@ def training_batch(ids: Ids, step: int, *, batch: int, context: int, seed: int) 
     for index in range(step * batch, (step + 1) * batch):
         order, offset = _epoch(windows, context, seed, index // windows)
         starts.append(offset + context * int(order[index % windows]))
-    return torch.from_numpy(np.stack([ids[start : start + context + 1] for start in starts]))
+    return np.stack([ids[start : start + context + 1] for start in starts])
 
 
 @lru_cache(maxsize=2)

@@ -3,15 +3,12 @@
 All figures are of the folders as saved, so of weights rounded to float16.
 """
 
-import argparse
 import math
 from pathlib import Path
 
-import torch
-
 from weights_tools.acceptance import acceptance, target_contexts, text_contexts
-from weights_tools.corpus import encode, trigram_loss
-from weights_tools.model_folder import load_gpt2, load_tokenizer
+from weights_tools.corpus import encode, read_split, trigram_loss
+from weights_tools.model_folder import load_gpt2, load_tokenizer, require_same_vocabulary
 from weights_tools.networks import load_network
 from weights_tools.train import held_out_loss
 
@@ -20,17 +17,22 @@ NANOGPT = 1.4697  # nats a character, github.com/karpathy/nanoGPT, README, "quic
 
 def report(corpus_file: Path, target: Path, draft: Path, text_draft: Path) -> str:
     """The report as Markdown."""
-    corpus = encode(corpus_file, load_tokenizer(target))
+    models = {folder: load_gpt2(folder) for folder in (target, draft, text_draft)}
+    for folder in (draft, text_draft):
+        require_same_vocabulary(target, folder)
+    tokenizer = load_tokenizer(target)
+    corpus = encode(read_split(corpus_file), tokenizer)
+    context = min(model.shape.context for model in models.values())
+    corpus.must_hold(context)
     lines = [
-        f"Vocabulary {load_tokenizer(target).get_vocab_size()}; {len(corpus.train) - 1:,} training and "
+        f"Vocabulary {tokenizer.get_vocab_size()}; {len(corpus.train) - 1:,} training and "
         f"{len(corpus.held_out) - 1:,} held-out tokens ({corpus.held_out_bytes:,} bytes, "
         f"{corpus.held_out_bytes / (len(corpus.held_out) - 1):.3f} bytes a token).",
         "",
         "| model | parameters | nats a token | bits a byte | bits a byte, windows overlapping by half |",
         "|---|---|---|---|---|",
     ]
-    for folder in (target, draft, text_draft):
-        model = load_gpt2(folder)
+    for folder, model in models.items():
         size = sum(parameter.numel() for parameter in model.parameters())
         whole, sliding = (held_out_loss(model, corpus, stride=stride) for stride in (None, model.shape.context // 2))
         lines.append(f"| {folder.name} | {size:,} | {whole:.4f} | {corpus.bits_per_byte(whole):.4f} | "
@@ -47,32 +49,12 @@ def report(corpus_file: Path, target: Path, draft: Path, text_draft: Path) -> st
         "|---|---|---|",
     ]
     # other seeds than distillation used to choose its best round, so this is not the maximum of noisy looks
-    network, context = load_network(target), load_gpt2(target).shape.context
-    written = target_contexts(network, corpus.held_out, count=64, prompt=context // 8, length=context, seed=1234)
+    network, prompt = load_network(target), max(1, context // 8)
+    written = target_contexts(network, corpus.held_out, count=64, prompt=prompt, length=context, seed=1234)
     text = text_contexts(corpus.held_out, count=64, length=context)
     for label, folder in (("text only", text_draft), ("distilled", draft)):
         rates = (
-            acceptance(network, load_network(folder), windows, skip=skip)
-            for windows, skip in ((written, context // 8), (text, 0))
+            acceptance(network, load_network(folder), windows, skip=skip) for windows, skip in ((written, prompt), (text, 0))
         )
         lines.append(f"| {folder.name} ({label}) | " + " | ".join(f"{rate:.4f}" for rate in rates) + " |")
     return "\n".join(lines) + "\n"
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--corpus", type=Path, required=True, help="the text that the pair was trained on")
-    command.add_argument("--target", type=Path, required=True, help="the target's folder")
-    command.add_argument("--draft", type=Path, required=True, help="the distilled draft's folder")
-    command.add_argument("--text-draft", type=Path, required=True, help="the folder of the draft before distillation")
-    command.add_argument("--threads", type=int, default=1, help="PyTorch threads (default: %(default)s)")
-
-
-def run_evaluate(options: argparse.Namespace) -> None:
-    torch.set_num_threads(options.threads)
-    print(report(options.corpus, options.target, options.draft, options.text_draft), end="")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    run_evaluate(parser.parse_args())

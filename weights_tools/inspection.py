@@ -10,17 +10,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from refspec.errors import ModelNotFound, RefspecError
-from refspec.home import folder_of
+from refspec.errors import RefspecError
+from refspec.home import find
 from refspec.transformer.config import read_config
 from refspec.transformer.weights import READ_AS, Header, tensor_headers
 
 
 def describe(model: str) -> str:
-    """A few lines on the folder or fetched model called `model`."""
-    folder = Path(model) if Path(model).is_dir() else folder_of(model)
-    if not folder.is_dir():
-        raise ModelNotFound(f"no folder and no fetched model {model!r}: python -m weights_tools fetch NAME")
+    """A few lines on a model given as a folder or by its name."""
+    folder = find(model)
     raw = _raw_config(folder)
     facts = {"folder": str(folder), "architecture": _architecture(raw)}
     refusals = []

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
+from refspec.errors import BadTokenizer, UnsupportedModel, VocabularyMismatch
+from refspec.transformer.config import GPT2Config, read_config
+from refspec.transformer.weights import Checkpoint
 from weights_tools.checkpoint import replace_atomically
 from weights_tools.corpus import END
 from weights_tools.torch_gpt2 import Shape, TorchGPT2
@@ -59,21 +62,40 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer, context: int) -> None:
     write_json(folder / "tokenizer_config.json", settings)
 
 
-def load_gpt2(folder: Path, *, dropout: float = 0.0) -> TorchGPT2:
-    config = json.loads((folder / "config.json").read_text())
-    shape = Shape(config["vocab_size"], config["n_positions"], config["n_layer"], config["n_embd"], config["n_head"])
-    model = TorchGPT2(shape, dropout=dropout)
-    tensors = load_file(folder / "model.safetensors")
-    model.load_state_dict({name: tensor.to(torch.float32) for name, tensor in tensors.items()})
+def load_gpt2(folder: Path) -> TorchGPT2:
+    """The GPT-2 of a folder, in float32. Its files are read and checked by refspec."""
+    config = read_config(folder)
+    if not isinstance(config, GPT2Config):
+        raise UnsupportedModel(f"{folder} is of type {config.model_type}; a GPT-2 is needed here")
+    if (config.inner, config.norm_eps, config.tied) != (4 * config.width, 1e-5, True):
+        raise UnsupportedModel(f"{folder} is no plain GPT-2: n_inner, layer_norm_epsilon or tie_word_embeddings is unusual")
+    model = TorchGPT2(Shape(config.vocab_size, config.context, config.layers, config.width, config.heads))
+    checkpoint = Checkpoint(folder)
+    prefix = "" if "transformer.wte.weight" in checkpoint else "transformer."  # the original gpt2 lacks it
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    arrays = {name: checkpoint.read(name.removeprefix(prefix), *shape) for name, shape in shapes.items()}
+    # the causal mask, saved as a buffer, and a copy of the embedding
+    unread = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
+    checkpoint.ignore(*(name for name in checkpoint.headers if name.endswith(unread)))
+    checkpoint.finish()
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    path = folder / "tokenizer.json"
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exceptions
+        raise BadTokenizer(f"{path} cannot be read ({error})") from None
 
 
-def model_type(folder: Path) -> str:
-    return str(json.loads((folder / "config.json").read_text())["model_type"])
+def require_same_vocabulary(target: Path, draft: Path) -> None:
+    """Raise unless every id means the same to both."""
+    sizes = [read_config(folder).vocab_size for folder in (target, draft)]
+    maps = [load_tokenizer(folder).get_vocab() for folder in (target, draft)]
+    if sizes[0] != sizes[1] or maps[0] != maps[1]:
+        raise VocabularyMismatch(f"{draft} has another vocabulary than {target}; choose a draft with the target's tokenizer")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -78,6 +78,15 @@ def optimisers(model: nn.Module, *, lr: float, weight_decay: float) -> list[torc
     return [Muon(matrices, side_by_side, lr=lr, weight_decay=weight_decay), adam]
 
 
+def descend(loss: Tensor, module: nn.Module, parts: list[torch.optim.Optimizer]) -> None:
+    """One step down the gradient, which is clipped to norm 1."""
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    for part in parts:
+        part.step()
+        part.zero_grad()
+
+
 def learning_rate(step: int, *, peak: float, warmup: int, steps: int, decay: float) -> float:
     """Warm up, hold, then fall linearly to zero over the last `decay` share of the steps (arXiv 2405.18392)."""
     if step < warmup:

@@ -7,15 +7,6 @@ FIELDS = ("step", "seconds", "lr", "train", "held_out", "bits_per_byte", "accept
 Row = dict[str, float]
 
 
-def rows_until(path: Path, step: int) -> list[Row]:
-    """The rows up to a checkpoint. Later ones were written by a run that died and will be computed again."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-    return [row | {"step": int(row["step"])} for row in rows if row["step"] <= step]
-
-
 def write_rows(path: Path, rows: list[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:

@@ -68,4 +68,4 @@ def test_no_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_folder_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "smollm2-135m"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("weights_tools: no folder and no fetched model 'smollm2-135m'")
+    assert line.startswith("weights_tools: smollm2-135m is not on this machine")

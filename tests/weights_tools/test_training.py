@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,21 +14,25 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the optional extra: pip install '.[train]'")
 
+import refspec  # noqa: E402
+from refspec.home import find  # noqa: E402
 from weights_tools import distill as distilling  # noqa: E402
 from weights_tools import train as training  # noqa: E402
+from weights_tools.__main__ import main  # noqa: E402
 from weights_tools.acceptance import continue_by_sampling, overlap  # noqa: E402
 from weights_tools.corpus import encode, read_split, train_tokenizer, training_batch, trigram_loss  # noqa: E402
 from weights_tools.evaluation import report  # noqa: E402
 from weights_tools.model_folder import load_gpt2, load_tokenizer  # noqa: E402
-from weights_tools.networks import load_network  # noqa: E402
+from weights_tools.networks import draft_from_layers, load_network  # noqa: E402
 from weights_tools.optimiser import newton_schulz  # noqa: E402
+from weights_tools.settings import DistillSettings, TrainSettings  # noqa: E402
 from weights_tools.torch_gpt2 import Shape, TorchGPT2  # noqa: E402
 
 pytestmark = pytest.mark.peers
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = training.Settings(steps=12, layers=2, width=16, heads=2, vocab=300, context=16, batch=4, warmup=2, evaluate_every=4)
-ARGUMENTS = [f"--{name.replace('_', '-')}={getattr(SETTINGS, name)}" for name in SETTINGS.__dataclass_fields__]
+SETTINGS = TrainSettings(steps=12, layers=2, width=16, heads=2, vocab=300, context=16, batch=4, warmup=2, evaluate_every=4)
+ARGUMENTS = [f"--{name.replace('_', '-')}={getattr(SETTINGS, name)}" for name in vars(SETTINGS)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,7 +89,7 @@ def test_a_run_stopped_and_resumed_is_the_same_run_bit_for_bit(corpus, trained, 
 
 
 def test_kill_minus_nine_again_and_again_still_gives_the_same_curve(corpus, trained, tmp_path):
-    command = [sys.executable, "-m", "weights_tools.train", "--corpus", corpus, "--out", tmp_path / "model",
+    command = [sys.executable, "-m", "weights_tools", "train", "--corpus", corpus, "--out", tmp_path / "model",
                "--run-folder", tmp_path / "run", "--checkpoint-seconds", "0", *ARGUMENTS]  # fmt: skip
     kills = 0
     for wait in (0.05, 0.1, 0.02):
@@ -109,10 +114,121 @@ def checkpoint_time(folder: Path) -> float:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def test_a_resumed_run_refuses_other_settings(corpus, trained):
-    other = training.Settings(**{**vars(SETTINGS), "dropout": 0.5})
-    with pytest.raises(ValueError, match="dropout"):
-        training.train(corpus, trained / "model", trained / "run", other)
+def test_ctrl_c_finishes_the_step_and_the_same_command_goes_on(corpus, trained, tmp_path, monkeypatch, capsys):
+    command = ["train", f"--corpus={corpus}", f"--out={tmp_path / 'model'}", f"--run-folder={tmp_path / 'run'}", *ARGUMENTS]
+    real = training.training_batch
+
+    def interrupted_in_step_seven(ids, step, **options):
+        if step == 7:
+            signal.raise_signal(signal.SIGINT)
+        return real(ids, step, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "training_batch", interrupted_in_step_seven)
+        assert main(command) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "weights_tools: interrupted; the same command goes on from the last checkpoint"
+    )
+    assert torch.load(tmp_path / "run" / "checkpoint.pt")["progress"]["number"] == 8
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert main(command) == 0
+    assert curve(tmp_path / "run") == curve(trained / "run")
+    assert same_weights(tmp_path / "model", trained / "model")
+
+
+def test_a_second_ctrl_c_stops_at_once(corpus, tmp_path, monkeypatch):
+    def interrupted_twice(*arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(training, "training_batch", interrupted_twice)
+    assert main(["train", f"--corpus={corpus}", f"--out={tmp_path / 'model'}", *ARGUMENTS]) == 130
+    assert not (tmp_path / "model.run" / "checkpoint.pt").exists()
+
+
+def refusal(capsys, *arguments: object) -> str:
+    """The one line that a mistake ends in."""
+    assert main([str(each) for each in arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_run_to_resume_must_be_this_one(corpus, trained, tmp_path, capsys):
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    train = ["train", "--corpus", corpus, "--out", tmp_path / "model", "--run-folder", run, *ARGUMENTS]
+    assert "other settings for dropout" in refusal(capsys, *train, "--dropout", "0.5")
+    assert "is not of this model" in refusal(capsys, *train, "--tokenizer", "tiny-target")
+    assert main([str(each) for each in train]) == 0  # it was at its end
+    (run / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes()[:5000])
+    assert "checkpoint.pt is damaged; delete it" in refusal(capsys, *train)
+    torch.save([1], run / "checkpoint.pt")
+    assert "is not of this model" in refusal(capsys, *train)
+
+
+def test_fewer_steps_than_were_done_before_any_evaluation_are_refused(corpus, tmp_path, monkeypatch, capsys):
+    train = ["train", f"--corpus={corpus}", f"--out={tmp_path / 'model'}", *ARGUMENTS]
+    real = training.training_batch
+
+    def interrupted_in_step_two(ids, step, **options):
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(ids, step, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "training_batch", interrupted_in_step_two)
+        assert main(train) == 130
+    capsys.readouterr()
+    assert "at step 3 already" in refusal(capsys, *train, "--steps=3")
+
+
+def test_a_text_too_short_is_refused(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("a few words, no more")
+    assert "the corpus has 6 training and 2 held-out tokens; windows of 16 need 32 and 16" in refusal(
+        capsys, "train", "--corpus", text, "--out", tmp_path / "model", *ARGUMENTS
+    )
+    assert "windows of 256 need 512 and 256" in refusal(
+        capsys, "distill", "--target=tiny-target", "--draft=tiny-draft", "--corpus", text, "--out", tmp_path / "draft"
+    )
+    assert "windows of 256 need 512 and 256" in refusal(
+        capsys, "evaluate", "--target=tiny-target", "--draft=tiny-draft", "--text-draft=tiny-draft", "--corpus", text
+    )
+
+
+def test_a_loss_that_explodes_is_one_line(corpus, tmp_path, capsys):
+    line = refusal(capsys, "train", "--corpus", corpus, "--out", tmp_path / "model", *ARGUMENTS, "--lr", "1e30", "--warmup", "0")
+    assert "lower --lr" in line
+
+
+def test_what_no_machine_has_memory_for_is_one_line(corpus, tmp_path, capsys):
+    line = refusal(capsys, "train", "--corpus", corpus, "--out", tmp_path / "model", *ARGUMENTS, "--width", 2**40)
+    assert "not enough memory" in line
+
+
+def test_a_pair_that_does_not_fit_is_refused(corpus, trained, tmp_path, capsys):
+    model, out = trained / "model", tmp_path / "draft"
+    files = ["distill", "--corpus", corpus, "--out", out]
+    assert "has another vocabulary than" in refusal(capsys, *files, "--target=tiny-target", "--draft", model)
+    assert "can see at most 16 tokens" in refusal(capsys, *files, "--target", model, "--draft", model, "--length=17")
+    assert "--layers is for a target of the Llama family" in refusal(capsys, *files, "--target=tiny-target", "--layers=0")
+    assert "has another vocabulary than" in refusal(
+        capsys, "evaluate", "--corpus", corpus, "--target=tiny-target", "--draft=tiny-draft", "--text-draft", model
+    )
+    damaged = shutil.copytree(model, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"x" * 100)
+    assert "model.safetensors is damaged" in refusal(capsys, *files, "--target", damaged, "--draft", damaged)
+    (damaged / "tokenizer.json").write_bytes(b"{")
+    assert "tokenizer.json cannot be read" in refusal(capsys, *files, "--target", damaged, "--draft", damaged)
+    (damaged / "config.json").unlink()
+    assert "has no config.json" in refusal(capsys, *files, "--target", damaged, "--draft", damaged)
+    assert not out.exists()
+
+
+def test_the_tiny_pair_goes_by_its_names(corpus, tmp_path, capsys):
+    assert main(["distill", "--target=tiny-target", "--draft=tiny-draft", f"--corpus={corpus}", f"--out={tmp_path / 'draft'}",
+                 "--rounds=1", "--sequences=2", "--length=8", "--batch=2", "--passes=1"]) == 0  # fmt: skip
+    assert "acceptance at temperature 1" in capsys.readouterr().out
+    assert load_gpt2(tmp_path / "draft").shape == load_gpt2(find("tiny-draft")).shape
 
 
 def test_transformers_loads_the_folder_and_agrees(trained):
@@ -135,6 +251,18 @@ def test_the_vocabulary_is_lossless_on_any_text(corpus):
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
 
 
+def test_a_gpt2_named_as_the_hub_has_it_loads(trained, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    other = shutil.copytree(trained / "model", tmp_path / "other")
+    tensors = {name.removeprefix("transformer."): tensor for name, tensor in load_file(other / "model.safetensors").items()}
+    save_file(tensors | {"h.0.attn.bias": torch.ones(16, 16).tril()}, other / "model.safetensors")
+    assert same_weights(other, trained / "model")
+    save_file(tensors | {"h.7.ln_1.weight": torch.ones(16)}, other / "model.safetensors")
+    with pytest.raises(refspec.RefspecError, match="no use for"):
+        load_gpt2(other)
+
+
 def test_cached_and_uncached_logits_agree():
     torch.manual_seed(0)
     model = TorchGPT2(Shape(vocab=11, context=12, layers=2, width=8, heads=2)).eval()
@@ -146,7 +274,7 @@ def test_cached_and_uncached_logits_agree():
 
 def test_every_held_out_token_is_counted_once(corpus, trained):
     model = load_gpt2(trained / "model").eval()
-    data = encode(corpus, load_tokenizer(trained / "model"))
+    data = encode(read_split(corpus), load_tokenizer(trained / "model"))
     ids, total = torch.from_numpy(data.held_out), 0.0
     for start in range(0, len(ids) - 1, 16):
         until = min(start + 16, len(ids) - 1)
@@ -160,7 +288,7 @@ def test_every_held_out_token_is_counted_once(corpus, trained):
 
 def test_an_epoch_visits_every_window_once():
     ids = np.arange(1000)
-    batches = torch.cat([training_batch(ids, step, batch=3, context=10, seed=1) for step in range(98 // 3)])
+    batches = np.concatenate([training_batch(ids, step, batch=3, context=10, seed=1) for step in range(98 // 3)])
     starts = batches[:, 0].tolist()
     assert len(set(starts)) == len(starts)
     assert len({start % 10 for start in starts}) == 1
@@ -203,15 +331,16 @@ def test_sampling_draws_from_the_networks_law(trained):
 
 
 def test_distillation_raises_acceptance_and_resumes_bit_for_bit(corpus, trained, tmp_path, monkeypatch):
-    draft_settings = training.Settings(**{**vars(SETTINGS), "layers": 1, "width": 8, "steps": 4})
+    draft_settings = TrainSettings(**{**vars(SETTINGS), "layers": 1, "width": 8, "steps": 4})
     tokenizer = load_tokenizer(trained / "model")
     training.train(corpus, tmp_path / "draft", tmp_path / "draft.run", draft_settings, tokenizer=tokenizer)
-    settings = distilling.Settings(rounds=6, sequences=8, length=16, batch=4, evaluate_every=2)
+    data = encode(read_split(corpus), tokenizer)
+    settings = DistillSettings(rounds=6, sequences=8, length=16, batch=4, evaluate_every=2)
 
     def run(name: str) -> dict[str, float]:
         target, draft = load_network(trained / "model"), load_network(tmp_path / "draft")
-        return distilling.distill(target, draft, corpus, trained / "model", tmp_path / name, tmp_path / f"{name}.run",
-                                  settings, checkpoint_seconds=0)  # fmt: skip
+        run = tmp_path / f"{name}.run"
+        return distilling.distill(target, draft, data, tmp_path / name, run, settings, checkpoint_seconds=0)
 
     whole = run("whole")
     assert whole["after"] > whole["before"]
@@ -236,20 +365,66 @@ def test_distillation_raises_acceptance_and_resumes_bit_for_bit(corpus, trained,
     assert same_weights(tmp_path / "halved", tmp_path / "whole")
 
 
-def test_a_llama_target_gives_a_draft_of_its_own_layers(corpus, trained, tmp_path):
+@pytest.fixture(scope="module")
+def llama(trained, tmp_path_factory) -> Path:
     transformers = pytest.importorskip("transformers", reason="Llama-family targets go through transformers")
     config = transformers.LlamaConfig(vocab_size=300, hidden_size=16, intermediate_size=32, num_hidden_layers=4,
                                       num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True)  # fmt: skip
     torch.manual_seed(0)
-    folder = tmp_path / "llama"
+    folder = tmp_path_factory.mktemp("llama")
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     load_tokenizer(trained / "model").save(str(folder / "tokenizer.json"))
-    from weights_tools.networks import draft_from_layers
+    return folder
 
-    target, draft = load_network(folder), draft_from_layers(folder, [0, 3])
-    settings = distilling.Settings(rounds=4, sequences=4, length=12, batch=2, evaluate_every=2)
-    result = distilling.distill(target, draft, corpus, folder, tmp_path / "draft", tmp_path / "run", settings)
+
+def test_a_llama_target_gives_a_draft_of_its_own_layers(corpus, llama, tmp_path):
+    target, draft = load_network(llama), draft_from_layers(llama, [0, 3])
+    data = encode(read_split(corpus), load_tokenizer(llama))
+    settings = DistillSettings(rounds=4, sequences=4, length=12, batch=2, evaluate_every=2)
+    result = distilling.distill(target, draft, data, tmp_path / "draft", tmp_path / "run", settings)
     assert result["after"] >= result["before"]
     again = load_network(tmp_path / "draft")
     assert again.module.config.num_hidden_layers == 2
-    assert (tmp_path / "draft" / "tokenizer.json").is_file()
+    assert again.module.dtype == torch.float32
+    assert refspec.load(tmp_path / "draft").config.layers == 2
+
+
+def test_saving_a_draft_does_not_round_the_one_that_learns(llama, tmp_path):
+    draft = draft_from_layers(llama, [0])
+    before = [parameter.clone() for parameter in draft.module.parameters()]
+    draft.save(tmp_path / "draft")
+    assert all(torch.equal(old, new) for old, new in zip(before, draft.module.parameters(), strict=True))
+
+
+def test_the_last_logits_are_the_last_of_all(llama, trained):
+    for folder in (llama, trained / "model"):
+        network, tokens = load_network(folder), torch.arange(12).view(2, 6)
+        with torch.no_grad():
+            last, all_of_them = network.last_logits(tokens, network.new_cache()), network.logits(tokens)
+        assert torch.allclose(last, all_of_them[:, -1], atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [["4"], ["-1"], ["0", "0"]])
+def test_layers_are_the_targets_own(layers, corpus, llama, tmp_path, capsys):
+    line = refusal(capsys, "distill", "--target", llama, "--corpus", corpus, "--out", tmp_path / "draft", "--layers", *layers)
+    assert f"layers is {' '.join(layers)}; they are different ones of the target's, 0 to 3" in line
+
+
+def test_without_transformers_a_llama_says_what_to_install(corpus, llama, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    line = refusal(capsys, "distill", "--target", llama, "--corpus", corpus, "--out", tmp_path / "draft", "--layers", "0")
+    assert line.endswith("needs transformers here: pip install '.[peers]'")
+
+
+def test_a_llama_with_a_tensor_missing_or_of_another_type_is_refused(corpus, llama, trained, tmp_path, capsys):
+    from safetensors.torch import load_file, save_file
+
+    other = shutil.copytree(llama, tmp_path / "other")
+    tensors = load_file(other / "model.safetensors")
+    tensors.pop("model.norm.weight")
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    files = ["distill", "--corpus", corpus, "--out", tmp_path / "draft", "--layers", "0"]
+    assert "lacks the tensor model.norm.weight" in refusal(capsys, *files, "--target", other)
+    assert "a GPT-2 is needed here" in refusal(
+        capsys, "evaluate", "--corpus", corpus, "--target", llama, "--draft", trained / "model", "--text-draft", trained / "model"
+    )
