@@ -53,17 +53,23 @@ class Model:
         return self.network.forward(np.array(tokens), self.network.new_cache(), last=len(tokens))
 
 
-def load(name: str | Path, *, dtype: Any = np.float32) -> Model:
+def load(name: str | Path, *, dtype: Any = np.float32, row_invariant: bool = False) -> Model:
     """The model in a folder in the Hugging Face layout, or a known one by its name (`refspec models` lists them).
 
-    dtype: float32, or float64 for the oracle's mode (N11). Raises a RefspecError that says what is wrong with the folder.
+    dtype: float32, or float64 for the oracle's mode (N11). row_invariant: each row's logits have the same bits however many
+    rows share its forward pass, so that greedy and coupled speculation print the very tokens of plain decoding.
+    Raises a RefspecError that says what is wrong with the folder.
     """
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise BadArgument(f"dtype is {dtype}; weights and activations are float32 or float64")
     folder = home.find(name)
     config = read_config(folder)
     checkpoint = Checkpoint(folder, dtype)
-    network = load_gpt2(config, checkpoint) if isinstance(config, GPT2Config) else load_llama(config, checkpoint)
+    network: GPT2 | Llama
+    if isinstance(config, GPT2Config):
+        network = load_gpt2(config, checkpoint, row_invariant=row_invariant)
+    else:
+        network = load_llama(config, checkpoint, row_invariant=row_invariant)
     tokenizer = Tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
     if tokenizer is not None and max(tokenizer.token_map.values()) >= config.vocab_size:
         raise BadConfig(

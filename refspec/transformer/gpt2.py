@@ -12,7 +12,7 @@ from refspec.arrays import Array
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import GPT2Config
 from refspec.transformer.linear import Linear, linear
-from refspec.transformer.ops import attention, causal, gelu, layer_norm, merge_heads, split_heads
+from refspec.transformer.ops import attention, attention_by_row, causal, gelu, layer_norm, merge_heads, split_heads
 from refspec.transformer.weights import Checkpoint
 
 Norm = tuple[Array, Array]  # weight [d], bias [d]
@@ -37,6 +37,7 @@ class GPT2:
     layers: tuple[Layer, ...]
     norm: Norm
     head: Linear  # [v, d]; the embedding itself where they are tied
+    row_invariant: bool = False  # a row's bits depend on its own text only, not on what shares the pass
 
     @property
     def dtype(self) -> Any:
@@ -57,6 +58,7 @@ class GPT2:
         h = config.heads
         positions = np.arange(past, past + n) if positions is None else positions
         mask = causal(n, past + n) if mask is None else mask
+        attend = attention_by_row if self.row_invariant else attention
         cache.reserve(n)
 
         x = self.embedding.take(tokens) + self.positions[positions]  # [n, d]
@@ -64,7 +66,7 @@ class GPT2:
             qkv = affine(layer_norm(x, *layer.attention_norm, config.norm_eps), layer.qkv)  # [n, 3d]
             queries, keys, values = split_heads(qkv, 3 * h).reshape(3, h, n, -1)  # each [h, n, e]
             keys, values = cache.write(i, keys, values)  # [h, m, e]
-            found = attention(queries, keys, values, mask, (config.width // h) ** -0.5)  # [h, n, e]
+            found = attend(queries, keys, values, mask, (config.width // h) ** -0.5)  # [h, n, e]
             x = x + affine(merge_heads(found), layer.output)
             inner = gelu(affine(layer_norm(x, *layer.mlp_norm, config.norm_eps), layer.up))  # [n, inner]
             x = x + affine(inner, layer.down)
@@ -79,7 +81,7 @@ def affine(x: Array, weight_and_bias: Affine) -> Array:
     return weight(x) + bias
 
 
-def load_gpt2(config: GPT2Config, checkpoint: Checkpoint) -> GPT2:
+def load_gpt2(config: GPT2Config, checkpoint: Checkpoint, *, row_invariant: bool = False) -> GPT2:
     """The Hugging Face layout. Its matrices are [in, out] (Conv1D); the original gpt2 lacks the prefix of later saves."""
     prefix = "transformer." if any(name.startswith("transformer.") for name in checkpoint.headers) else ""
     d, v = config.width, config.vocab_size
@@ -88,9 +90,10 @@ def load_gpt2(config: GPT2Config, checkpoint: Checkpoint) -> GPT2:
         return checkpoint.read(f"{name}.weight", d), checkpoint.read(f"{name}.bias", d)
 
     def matrix(name: str, inputs: int, outputs: int) -> Affine:
-        return linear(checkpoint.read(f"{name}.weight", inputs, outputs).T), checkpoint.read(f"{name}.bias", outputs)
+        weight = linear(checkpoint.read(f"{name}.weight", inputs, outputs).T, row_invariant=row_invariant)
+        return weight, checkpoint.read(f"{name}.bias", outputs)
 
-    embedding = linear(checkpoint.read(f"{prefix}wte.weight", v, d))
+    embedding = linear(checkpoint.read(f"{prefix}wte.weight", v, d), row_invariant=row_invariant)
     layers = []
     for i in range(config.layers):
         name = f"{prefix}h.{i}"
@@ -111,7 +114,8 @@ def load_gpt2(config: GPT2Config, checkpoint: Checkpoint) -> GPT2:
         checkpoint.read(f"{prefix}wpe.weight", config.context, d),
         tuple(layers),
         norm(f"{prefix}ln_f"),
-        checkpoint.head(embedding, config.tied),
+        checkpoint.head(embedding, config.tied, row_invariant),
+        row_invariant,
     )
     checkpoint.finish()
     return model

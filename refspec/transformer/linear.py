@@ -13,6 +13,11 @@ buffers, and the second row doubles the time. What helps depends on the machine'
 
 The choice is a fixed rule on the BLAS kernel, the shape and the rows, and never a timing: the same input gives the
 same bits in every run on one machine (N11).
+
+`row_invariant` asks for more: the same bits for a row whoever its neighbours are, so that checking a draft gives the
+very numbers that decoding gives. `Rows` and `WidePanels` then go row by row however many there are, and `Panels` give
+the no-copy product no numbers of rows but those that were seen to agree when the weight was laid out. What is left to
+trust the BLAS with is that one call gives the same bits wherever its operands lie in memory.
 """
 
 import ctypes
@@ -45,14 +50,15 @@ class Linear(Protocol):
         ...
 
 
-def linear(weight: Array, kernel: str | None = None) -> Linear:
+def linear(weight: Array, *, row_invariant: bool = False, kernel: str | None = None) -> Linear:
     """weight [out, in] -> the layout for this BLAS, or for the one named `kernel`."""
     out, width = weight.shape
-    if (kernel or blas_kernel()).lower() in NO_COPY_KERNELS and weight.dtype == np.float32:
-        return Panels.of(weight)
+    has_no_copy = (kernel or blas_kernel()).lower() in NO_COPY_KERNELS and weight.dtype == np.float32
+    if has_no_copy and (not row_invariant or counts_agree(width)):
+        return Panels.of(weight, row_invariant)
     if out >= 2 * width and out % WidePanels.WIDTH == 0:
-        return WidePanels.of(weight)
-    return Rows.of(weight)
+        return WidePanels.of(weight, row_invariant)
+    return Rows.of(weight, row_invariant)
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,13 @@ class Rows:
     """weight: [out, in], contiguous."""
 
     weight: Array
+    row_invariant: bool = False
 
     BLOCK_BYTES = 4 << 20  # of weights that the rows share: well inside a last-level cache
 
     @classmethod
-    def of(cls, weight: Array) -> "Rows":
-        return cls(np.ascontiguousarray(weight))
+    def of(cls, weight: Array, row_invariant: bool = False) -> "Rows":
+        return cls(np.ascontiguousarray(weight), row_invariant)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -73,7 +80,7 @@ class Rows:
 
     def __call__(self, x: Array) -> Array:
         n = len(x)
-        if n > ROW_BY_ROW:
+        if n > ROW_BY_ROW and not self.row_invariant:
             return (padded(x, -n % 8) @ self.weight.T)[:n]
         out, width = self.shape
         y = np.empty((n, out), x.dtype)
@@ -93,12 +100,13 @@ class WidePanels:
     """weight: [panels, in, WIDTH]; WIDTH divides out."""
 
     weight: Array
+    row_invariant: bool = False
 
     WIDTH = 3072
 
     @classmethod
-    def of(cls, weight: Array) -> "WidePanels":
-        return cls(to_panels(weight, cls.WIDTH))
+    def of(cls, weight: Array, row_invariant: bool = False) -> "WidePanels":
+        return cls(to_panels(weight, cls.WIDTH), row_invariant)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -107,7 +115,7 @@ class WidePanels:
     def __call__(self, x: Array) -> Array:
         n = len(x)
         y = np.empty((n, len(self.weight), self.WIDTH), x.dtype)
-        if n > ROW_BY_ROW:
+        if n > ROW_BY_ROW and not self.row_invariant:
             rows = padded(x, -n % 8)
             for i, panel in enumerate(self.weight):
                 y[:, i] = (rows @ panel)[:n]
@@ -127,15 +135,17 @@ class Panels:
 
     weight: Array
     out: int
+    row_invariant: bool = False
 
     WIDTH = 32
     BOUND = 1_000_000  # rows * in * WIDTH up to which OpenBLAS does not pack; beyond it the product is 3 to 5 times slower
+    TRIED = 16  # rows up to which `row_invariant` has the product tried, and uses it
     MANY = 96  # rows from which the ordinary product is worth a copy of the weight, a BLOCK of panels at a time
     BLOCK = 96
 
     @classmethod
-    def of(cls, weight: Array) -> "Panels":
-        return cls(to_panels(weight, cls.WIDTH), len(weight))
+    def of(cls, weight: Array, row_invariant: bool = False) -> "Panels":
+        return cls(to_panels(weight, cls.WIDTH), len(weight), row_invariant)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -144,20 +154,23 @@ class Panels:
     def __call__(self, x: Array) -> Array:
         n, width = x.shape
         y = np.empty((n, len(self.weight), self.WIDTH), x.dtype)
-        if n >= self.MANY:
+        if n >= self.MANY and not self.row_invariant:
             for start in range(0, len(self.weight), self.BLOCK):
                 block = self.weight[start : start + self.BLOCK]
                 y[:, start : start + self.BLOCK] = (x @ from_panels(block)).reshape(n, -1, self.WIDTH)
         else:
-            most = max(2, self.BOUND // (width * self.WIDTH))
+            most = most_rows(width, self.row_invariant)
             for start in range(0, n, most):
-                rows = x[start : start + most]
-                product = np.matmul(padded(rows, kernel_rows(len(rows)) - len(rows)), self.weight)
-                y[start : start + most] = product[:, : len(rows)].transpose(1, 0, 2)
+                y[start : start + most] = no_copy(x[start : start + most], self.weight, most).transpose(1, 0, 2)
         return y.reshape(n, -1)[:, : self.out]
 
     def take(self, ids: Array) -> Array:
         return self.weight[ids // self.WIDTH, :, ids % self.WIDTH]
+
+
+def no_copy(x: Array, panels: Array, most: int) -> Array:
+    """x [n, in], n <= most, panels [k, in, width] -> [k, n, width]"""
+    return np.matmul(padded(x, min(kernel_rows(len(x)), most) - len(x)), panels)[:, : len(x)]
 
 
 def kernel_rows(n: int) -> int:
@@ -166,6 +179,26 @@ def kernel_rows(n: int) -> int:
     Never one, which NumPy would give to the matrix-vector routine, and that walks a panel the slow way.
     """
     return 2 if n <= 2 else 6 if n <= 6 else n + n % 2
+
+
+def most_rows(width: int, row_invariant: bool) -> int:
+    """How many rows of `width` numbers to give the no-copy product at once, an even number; few enough to try them all."""
+    within = max(2, Panels.BOUND // (width * Panels.WIDTH) // 2 * 2)
+    return min(within, Panels.TRIED) if row_invariant else within
+
+
+def counts_agree(width: int) -> bool:
+    """Whether the no-copy product gives a row of `width` numbers the same bits in every place of every number of rows.
+
+    On the kernels named above it does, since it adds up each row by itself; but nobody promises that, and other kernels
+    give the fifth of six rows another order of additions than the first. So it is tried, on numbers that have to be
+    rounded, and with the shapes that will be used.
+    """
+    most = most_rows(width, row_invariant=True)
+    numbers = np.cos(np.arange((most + Panels.WIDTH) * width)).astype(np.float32)
+    x, panel = numbers[: most * width].reshape(most, width), numbers[most * width :].reshape(1, width, -1)
+    alone = np.concatenate([no_copy(x[i : i + 1], panel, most) for i in range(most)], axis=1)
+    return all(np.array_equal(no_copy(x[:n], panel, most), alone[:, :n]) for n in range(1, most + 1))
 
 
 def from_panels(panels: Array) -> Array:

@@ -13,7 +13,7 @@ from refspec.arrays import Array
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import LlamaConfig
 from refspec.transformer.linear import Linear, linear
-from refspec.transformer.ops import attention, causal, halves, merge_heads, rms_norm, rotate, silu, split_heads
+from refspec.transformer.ops import attention, attention_by_row, causal, halves, merge_heads, rms_norm, rotate, silu, split_heads
 from refspec.transformer.weights import Checkpoint
 
 
@@ -49,6 +49,7 @@ class Llama:
     layers: tuple[Layer, ...]
     norm: Array  # [d]
     head: Linear  # [v, d]; the embedding itself where they are tied
+    row_invariant: bool = False  # a row's bits depend on its own text only, not on what shares the pass
 
     @property
     def dtype(self) -> Any:
@@ -70,6 +71,7 @@ class Llama:
         angles = positions[:, None] * self.frequencies  # [n, e / 2], float64: positions are large
         cos, sin = np.cos(angles).astype(self.dtype), np.sin(angles).astype(self.dtype)
         h, g = config.heads, config.kv_heads
+        attend = attention_by_row if self.row_invariant else attention
         cache.reserve(n)
 
         x = self.embedding.take(tokens) * self.dtype.type(config.embedding_multiplier)  # [n, d]
@@ -82,7 +84,7 @@ class Llama:
                 turned = rms_norm(turned, layer.qk_norm, config.norm_eps)
             turned = rotate(turned, cos, sin)  # queries and keys, in one go
             keys, values = cache.write(i, turned[h:], values)  # [g, m, e]
-            found = attention(turned[:h], keys, values, mask, config.attention_scale)  # [h, n, e]
+            found = attend(turned[:h], keys, values, mask, config.attention_scale)  # [h, n, e]
             x = x + layer.output(merge_heads(found)) * added
             gate, up = halves(layer.gate_up(rms_norm(x, layer.mlp_norm, config.norm_eps)))  # [n, inner]
             x = x + layer.down(silu(gate) * up) * added
@@ -104,7 +106,7 @@ def rotary_frequencies(config: LlamaConfig) -> Array:
     return frequencies * (kept + (1 - kept) / scaling.factor)
 
 
-def load_llama(config: LlamaConfig, checkpoint: Checkpoint) -> Llama:
+def load_llama(config: LlamaConfig, checkpoint: Checkpoint, *, row_invariant: bool = False) -> Llama:
     """The Hugging Face layout, where every matrix is [out, in]."""
     d, e, v = config.width, config.head_width, config.vocab_size
     queries, keys = config.heads * e, config.kv_heads * e
@@ -112,13 +114,14 @@ def load_llama(config: LlamaConfig, checkpoint: Checkpoint) -> Llama:
     def stacked(names: list[str], outputs: list[int], inputs: int, bias: bool) -> Projection:
         weights = [checkpoint.read(f"{name}.weight", out, inputs) for name, out in zip(names, outputs, strict=True)]
         biases = [checkpoint.read(f"{name}.bias", out) for name, out in zip(names, outputs, strict=True) if bias]
-        return Projection(linear(np.concatenate(weights)), np.concatenate(biases) if bias else None)
+        weight = linear(np.concatenate(weights), row_invariant=row_invariant)
+        return Projection(weight, np.concatenate(biases) if bias else None)
 
     def head_norms(attn: str) -> Array:
         query, key = checkpoint.read(f"{attn}.q_norm.weight", e), checkpoint.read(f"{attn}.k_norm.weight", e)
         return np.stack([query] * config.heads + [key] * config.kv_heads)[:, None]
 
-    embedding = linear(checkpoint.read("model.embed_tokens.weight", v, d))
+    embedding = linear(checkpoint.read("model.embed_tokens.weight", v, d), row_invariant=row_invariant)
     layers = []
     for i in range(config.layers):
         attn, mlp = f"model.layers.{i}.self_attn", f"model.layers.{i}.mlp"
@@ -135,6 +138,7 @@ def load_llama(config: LlamaConfig, checkpoint: Checkpoint) -> Llama:
             )
         )
     norm = checkpoint.read("model.norm.weight", d)
-    model = Llama(config, embedding, rotary_frequencies(config), tuple(layers), norm, checkpoint.head(embedding, config.tied))
+    head = checkpoint.head(embedding, config.tied, row_invariant)
+    model = Llama(config, embedding, rotary_frequencies(config), tuple(layers), norm, head, row_invariant)
     checkpoint.finish()
     return model

@@ -95,3 +95,22 @@ def attention(queries: Array, keys: Array, values: Array, mask: Array | None, sc
         weights = softmax(scores).reshape(g, -1, seen)
         found[:, rows] = (weights @ values[:, :seen]).reshape(h, -1, e)
     return found
+
+
+def attention_by_row(queries: Array, keys: Array, values: Array, mask: Array | None, scale: float) -> Array:
+    """queries [h, n, e], keys and values [g, m, e], mask [n, m] or None where all may be seen -> [h, n, e]
+
+    The same, each row alone with exactly the keys it may see: bitwise what it finds when it is decoded by itself.
+    """
+    found = np.empty(queries.shape, queries.dtype)
+    for row in range(queries.shape[1]):
+        alone = queries[:, row : row + 1].copy()  # so that its strides do not tell how many there were
+        seen = (keys, values) if mask is None else (allowed(keys, mask[row]), allowed(values, mask[row]))
+        found[:, row : row + 1] = attention(alone, *seen, None, scale)
+    return found
+
+
+def allowed(x: Array, mask: Array) -> Array:
+    """x [g, m, e], mask [m] -> [g, seen, e]: a view where only the last are hidden, as they are without a tree"""
+    seen = np.flatnonzero(mask)
+    return x[:, : len(seen)] if seen[-1] < len(seen) else x.take(seen, axis=1)

@@ -119,10 +119,10 @@ class Checkpoint:
         self._progress.update(tensor.size)
         return tensor
 
-    def head(self, embedding: Linear, tied: bool) -> Linear:
+    def head(self, embedding: Linear, tied: bool, row_invariant: bool = False) -> Linear:
         """`lm_head.weight`; where it is tied, the embedding, of which a file may carry a copy but no other matrix."""
         if not tied:
-            return linear(self.read("lm_head.weight", *embedding.shape))
+            return linear(self.read("lm_head.weight", *embedding.shape), row_invariant=row_invariant)
         if "lm_head.weight" in self:
             copy = self.read("lm_head.weight", *embedding.shape)
             if not np.array_equal(copy, embedding.take(np.arange(len(copy)))):
