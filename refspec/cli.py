@@ -1,4 +1,4 @@
-"""The command line: `refspec generate`, `refspec prove`, `refspec models`, `refspec demo`.
+"""The command line: `refspec generate`, `refspec prove`, `refspec bench`, `refspec models`, `refspec demo`.
 
 What was asked for goes to standard output; figures and errors go to standard error, so that a pipe carries the text and
 nothing else. A mistake is one line and exit code 2. What Ctrl-C interrupts is shown as far as it came.
@@ -16,6 +16,7 @@ from refspec.errors import BadArgument, RefspecError, VocabularyMismatch
 from refspec.generate import Output, Run
 from refspec.loop import Round
 from refspec.model import Model
+from refspec.report.bench.command import bench
 from refspec.report.colour import Screen, painter
 from refspec.report.demo import demo
 from refspec.report.engine import Engine, tokenizer_of
@@ -43,6 +44,10 @@ JSONL: each line is an object with "prompt" (a text or token ids) or "messages" 
 "max_new_tokens", "temperature", "top_k", "top_p", "min_p" and "stop" it wants otherwise than the options say. Its answer is
 one line as --json prints it, with the number of the line; further keys, such as "id", are copied. A bad line is reported
 on standard error and the others go on; the exit code is then 2."""
+
+BENCH = """\
+Measure what passes cost on this machine, then decode a file of prompts plainly and speculatively in turn, and show the
+speed-up beside what the costs predict. A few minutes on SmolLM2-135M; --quick takes one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,11 +154,51 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0, help="of the models (%(default)s)")
     command.add_argument("--json", action="store_true", help="print one JSON object instead, its fractions as strings")
 
+    add_bench(
+        commands.add_parser(
+            "bench", help="measure this machine, and what speculation gains on it", description=BENCH, allow_abbrev=False
+        )
+    )
+
     command = commands.add_parser("models", help="list the models that are known and those on disk", allow_abbrev=False)
     command.set_defaults(run=run_models)
     command = commands.add_parser("demo", help="show speculative decoding at work", allow_abbrev=False)
     command.set_defaults(run=run_demo)
     return top
+
+
+def add_bench(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=run_bench)
+    models = command.add_argument_group("models")
+    models.add_argument("--model", help="the target (smollm2-135m if it was fetched, else tiny-target)")
+    drafter = models.add_mutually_exclusive_group()
+    drafter.add_argument("--draft", metavar="MODEL", help="draft with a smaller model (tiny-draft for tiny-target)")
+    drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before (others)")
+    models.add_argument("--gamma", type=gamma_argument, default="auto", help="drafted tokens a round, or %(default)s")
+    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto bets by, in place of the package's")
+    models.add_argument(
+        "--row-invariant", action="store_true", help="load with rows whose bits do not depend on their neighbours"
+    )
+    models.add_argument("--temperature", type=float, default=0.0, help="0 takes the most likely token (%(default)s)")
+    models.add_argument(
+        "--seed", type=int, default=0, help="of the first prompt, the next one higher for each other (%(default)s)"
+    )
+
+    texts = command.add_argument_group("prompts")
+    texts.add_argument("--prompts", metavar="FILE", help='JSONL with "category" and "prompt" in each line (the package\'s own)')
+    texts.add_argument("--limit", type=int, metavar="N", help="at most N prompts a category")
+    texts.add_argument("--chat", action=argparse.BooleanOptionalAction, help="by the model's chat template (if it has one)")
+    texts.add_argument("--max-new-tokens", type=int, metavar="N", help="for each prompt (64)")
+    texts.add_argument("--times", type=int, default=1, metavar="N", help="passes over the prompts (%(default)s)")
+    texts.add_argument("--quick", action="store_true", help="one prompt a category, 32 new tokens, 3 runs of all else and not 9")
+
+    out = command.add_argument_group("comparison and output")
+    out.add_argument("--against", choices=["transformers"], help="run the same weights and prompts there as well")
+    out.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    out.add_argument("--plot", metavar="FOLDER", help="write the curves there as PNG; needs the extra `plot`")
+    out.add_argument(
+        "--save-profile", metavar="FILE", help="keep what passes cost here, for `generate --gamma auto --profile FILE`"
+    )
 
 
 def gamma_argument(text: str) -> int | str:
@@ -248,6 +293,11 @@ def run_prove(options: argparse.Namespace) -> int:
         print(json.dumps(answer))
         return SUCCESS if answer["proved"] else DIFFERS
     return SUCCESS if table(claim, found, painter(sys.stdout)) else DIFFERS
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    bench(options)
+    return SUCCESS
 
 
 def run_models(options: argparse.Namespace) -> int:

@@ -61,7 +61,9 @@ def with_temperature(logits: Array, temperature: float) -> Array:
     if not np.isfinite(best).all():
         raise BadProbabilities("a row of logits holds NaN or +inf, or nothing but -inf; there is no law to draw from")
     if temperature == 0:
-        return (np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None]).astype(np.float64)
+        one_hot = np.zeros(logits.shape)
+        np.put_along_axis(one_hot, logits.argmax(axis=-1)[..., None], 1, axis=-1)
+        return one_hot
     # A temperature near 0 sends a difference to -inf, which is what it should become.
     with np.errstate(over="ignore"):
         weights = np.exp((logits.astype(np.float64) - best) / temperature)

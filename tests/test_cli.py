@@ -363,7 +363,7 @@ BAD_LINES = {
     '{"prompt": "a", "seed": null}': "seed is None",
     '{"prompt": "a", "gamma": true}': "gamma is True",
     '{"prompt": "a", "gamma": -1}': "gamma is -1",
-    '{"prompt": "a", "gamma": "much"}': "it is a whole number or \"auto\"",
+    '{"prompt": "a", "gamma": "much"}': 'it is a whole number or "auto"',
     '{"prompt": "a", "top_p": "high"}': "top_p is 'high'; it is a number or null",
     '{"prompt": "a", "top_p": 2}': "top_p is 2",
     '{"prompt": "a", "stop": "two tokens"}': "is 10 tokens",
