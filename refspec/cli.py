@@ -116,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
     drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before")
     models.add_argument("--gamma", type=gamma_argument, default=4, help="drafted tokens a round (%(default)s), or auto: as pay")
     models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto bets by; `refspec bench` writes one")
+    models.add_argument(
+        "--row-invariant", action="store_true", help="greedy and coupled drafts change no token, whatever rounding does; slower"
+    )
     models.add_argument("--verify", choices=RULES, default="token", help="the verification rule: %(choices)s (%(default)s)")
 
     law = command.add_argument_group("sampling")

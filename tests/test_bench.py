@@ -212,6 +212,14 @@ def test_wilson_intervals_are_those_of_newcombe_1998(successes: int, trials: int
     assert wilson(successes, trials) == pytest.approx((least, most), abs=5e-5)
 
 
+@given(st.integers(1, 10_000), st.data())
+def test_a_share_lies_within_its_interval(trials: int, data: st.DataObject) -> None:
+    """To the last bit, at both ends as well: a plot draws the distances, and takes no negative one."""
+    successes = data.draw(st.sampled_from([0, trials]) | st.integers(0, trials))
+    least, most = wilson(successes, trials)
+    assert 0 <= least <= successes / trials <= most <= 1
+
+
 def test_geometric_mean() -> None:
     assert geometric_mean([2, None, 8]) == pytest.approx(4)
     assert geometric_mean([None]) is None

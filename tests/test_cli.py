@@ -676,6 +676,13 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
     assert re.fullmatch(rb"refspec: .*No space left on device\n", err)
 
 
+def test_row_invariant_is_the_modes_own_text(run: Run) -> None:
+    """Rows that are bit-identical give one text, drafted or not."""
+    options = ("--model", "tiny-target", "--temperature", 0, "--row-invariant", "--max-new-tokens", 40)
+    texts = [run("generate", "ROMEO:", *options, *drafter)[1] for drafter in ((), ("--ngram",), ("--draft", "tiny-draft"))]
+    assert len(set(texts)) == 1 < len(texts[0])
+
+
 # --- models, demo, version, help ---
 
 

@@ -30,7 +30,7 @@ class Engine:
 
     @classmethod
     def load(cls, options: argparse.Namespace) -> "Engine":
-        model = load(options.model)
+        model = load(options.model, row_invariant=options.row_invariant)
         if options.ngram:
             return cls(model, NgramDrafter(), options)
         if options.draft is None:

@@ -172,6 +172,19 @@ def test_probabilities_have_the_same_bits_as_well(kernel: str) -> None:
 # ---- the products
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("shape", [(3, 1), (40, 33), (45, 576), (1155, 576), (45, 1536)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_weight_gives_a_row_the_same_bits_whatever_is_beside_it(dtype: Any, shape: tuple[int, int], kernel: str) -> None:
+    """Widths of real models, where an ordinary product adds up a row in several blocks."""
+    random = np.random.default_rng(0)
+    weight, x = random.standard_normal(shape).astype(dtype), random.standard_normal((130, shape[1])).astype(dtype)
+    product = linear(weight, row_invariant=True, kernel=kernel)
+    alone = bits(np.concatenate([product(row[None]) for row in x]))
+    for n in (*range(2, 20), 31, 96, 130):
+        assert bits(product(x[-n:])) == alone[-n:]
+
+
 @pytest.mark.parametrize("width", [1, 33, 576, 4096, 5209, 11008, 40000])
 def test_panels_use_no_number_of_rows_that_was_not_tried(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     used: set[int] = set()

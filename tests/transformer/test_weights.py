@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 import refspec
 from refspec.transformer import linear as linear_module
-from refspec.transformer.linear import Linear, Panels, Rows, WidePanels, linear
+from refspec.transformer.linear import Linear, Panels, Rows, Shelf, WidePanels, linear
 from refspec.transformer.weights import Checkpoint, tensor_headers
 
 TOKENS = tuple(range(0, 250, 7))
@@ -164,7 +164,21 @@ def test_a_transposed_weight_lets_go_of_the_array_it_came_from(layout: Any) -> N
     stored = np.ones((8, 3072), np.float32)  # both kinds of panel are full, so nothing is filled up
     kept = layout.of(stored.T)
     assert not np.shares_memory(kept.weight, stored)
-    assert owned(kept.weight).nbytes == stored.nbytes
+    assert owned(kept.weight).nbytes == (stored.nbytes if layout is Rows else Shelf.BLOCK)
+
+
+def test_a_shelf_gives_everyone_room_of_their_own() -> None:
+    shelf = Shelf()
+    sizes = [(3, 5), (1,), (0, 4), (2, 2, 2), (Shelf.BLOCK // 4,), (7,), (Shelf.BLOCK // 4 + 1,), (3,)]
+    given = [shelf.zeros(size, np.float32) for size in sizes]
+    for i, array in enumerate(given):
+        assert array.shape == sizes[i]
+        assert array.ctypes.data % Shelf.ALIGNED == owned(array).ctypes.data % Shelf.ALIGNED
+        array[...] = i + 1
+    for i, array in enumerate(given):
+        assert (array == i + 1).all()
+    assert owned(given[0]) is owned(given[3])
+    assert owned(given[0]) is not owned(given[4])
 
 
 @pytest.mark.parametrize("config", [LLAMA | {"tie_word_embeddings": True}, GPT2], ids=["llama", "gpt2"])

@@ -24,14 +24,14 @@ def bench(options: argparse.Namespace) -> None:
     found = measure(options, profile, (lambda text: None) if options.json else partial(print, flush=True))
     if options.json:
         print(json.dumps(asdict(found), allow_nan=False))
-    if options.plot is not None:
-        from refspec.report.bench import plots
-
-        plots.save(found, Path(options.plot))
     if options.save_profile is not None:
         here = found.passes.machine
         about = f"{found.setup.model}, {here.threads or 'unknown'} threads, BLAS kernel {here.kernel}"
         costs.profile(found.passes.curves[0], found.passes.draft_cost, profile, about).save(options.save_profile)
+    if options.plot is not None:
+        from refspec.report.bench import plots
+
+        plots.save(found, Path(options.plot))
 
 
 def check(options: argparse.Namespace) -> None:

@@ -194,4 +194,6 @@ def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
     middle = share + z**2 / (2 * trials)
     half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     whole = 1 + z**2 / trials
-    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
+    # at the ends the formula is exact, and its floats are not
+    least, most = 0.0 if successes == 0 else (middle - half) / whole, 1.0 if successes == trials else (middle + half) / whole
+    return least, most
