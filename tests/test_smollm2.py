@@ -55,6 +55,21 @@ def test_any_history_gives_the_logits_of_a_fresh_prefill(model: refspec.Model) -
     assert np.abs(np.concatenate(rows) - model.logits(tokens)).max() < 1e-3
 
 
+def test_row_invariant_rows_have_the_bits_of_plain_decoding(smollm2_folder: Path) -> None:
+    """Passes of 1 to 9 rows, and a prefill, against every token in a pass of its own."""
+    model = refspec.load(smollm2_folder, row_invariant=True)
+    assert model.tokenizer is not None
+    tokens = model.tokenizer.encode("".join(PROMPTS))[:72]
+    assert len(tokens) == 72
+    cache = model.network.new_cache()
+    alone = [model.network.forward(np.array([token]), cache)[0].tobytes() for token in tokens]
+    assert [row.tobytes() for row in model.logits(tokens)] == alone
+    for rows in range(1, 10):
+        cache.rollback(40)
+        logits = model.network.forward(np.array(tokens[40 : 40 + rows]), cache, last=rows)
+        assert [row.tobytes() for row in logits] == alone[40 : 40 + rows]
+
+
 def test_peak_memory_is_at_most_1_4_times_the_float32_weights(smollm2_folder: Path) -> None:
     """VmHWM of a process that loads, prefills 512 tokens and decodes; the weights are counted from the file's headers."""
     if not Path("/proc/self/status").exists():
