@@ -89,9 +89,9 @@ def count_loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folders loaded from here on."""
     loads = []
 
-    def load(name: str) -> refspec.Model:
+    def load(name: str, **options: Any) -> refspec.Model:
         loads.append(Path(name).name)
-        return refspec.load(name)
+        return refspec.load(name, **options)
 
     monkeypatch.setattr(engine, "load", load)
     return loads
@@ -509,7 +509,7 @@ def test_a_terminal_is_not_waited_for_without_being_asked(run: Run, folder: Path
 
 
 def test_too_little_memory_is_one_line(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str) -> refspec.Model:
+    def load(name: str, **options: Any) -> refspec.Model:
         raise MemoryError
 
     monkeypatch.setattr(engine, "load", load)
@@ -600,7 +600,7 @@ def test_ctrl_c_while_a_round_is_shown_does_not_lose_the_next(model: refspec.Mod
 
 
 def test_ctrl_c_while_loading_is_one_line(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str) -> refspec.Model:
+    def load(name: str, **options: Any) -> refspec.Model:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "load", load)
