@@ -20,7 +20,7 @@ from refspec.model import Model
 from refspec.profile import Profile
 from refspec.stats import Stats, stats
 from refspec.tokenizer import Stream, Tokenizer
-from refspec.transformer.linear import NO_COPY_KERNELS, blas_kernel
+from refspec.transformer.blas import blas_kernel, has_no_copy
 
 AnyDrafter = Drafter | Model | Callable[[LanguageModel], Drafter] | None
 
@@ -167,7 +167,7 @@ def start(
         raise BadArgument(f"verify is {verify!r}; give a rule, such as refspec.verify.token")
     drafting = as_drafter(drafter, target, verify)
     if gamma == "auto":
-        profile = profile or Profile.embedded(few_rows_are_cheap=blas_kernel().lower() in NO_COPY_KERNELS)
+        profile = profile or Profile.embedded(few_rows_are_cheap=has_no_copy(blas_kernel()))
         drafting, gamma = AdaptiveDrafter(drafting, profile), len(profile.verify) - 1
     elif isinstance(gamma, str):
         raise BadArgument(f'gamma is {gamma!r}; it is a number of drafted tokens, or "auto"')

@@ -8,7 +8,7 @@ from typing import Any
 from refspec.generate import Output
 from refspec.loop import Round
 from refspec.report.colour import Paint, role
-from refspec.transformer.linear import blas_threads
+from refspec.transformer.blas import blas_threads
 
 
 def figures(output: Output, seed: int, paint: Paint) -> str:

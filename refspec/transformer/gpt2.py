@@ -52,12 +52,12 @@ class GPT2:
     ) -> Array:
         """tokens [n] -> logits [last, v] after each of the last `last` of them; the cache grows by n.
 
-        positions [n] and mask [n, m] default to a plain continuation of the cache; a tree of tokens brings its own.
+        positions [n] and mask [n, n] or [n, m] default to a plain continuation of the cache; a tree of tokens brings its own.
         """
         config, n, past = self.config, len(tokens), cache.length
         h = config.heads
         positions = np.arange(past, past + n) if positions is None else positions
-        mask = causal(n, past + n) if mask is None else mask
+        mask = causal(n) if mask is None else mask
         attend = attention_by_row if self.row_invariant else attention
         cache.reserve(n)
 

@@ -63,11 +63,11 @@ class Llama:
     ) -> Array:
         """tokens [n] -> logits [last, v] after each of the last `last` of them; the cache grows by n.
 
-        positions [n] and mask [n, m] default to a plain continuation of the cache; a tree of tokens brings its own.
+        positions [n] and mask [n, n] or [n, m] default to a plain continuation of the cache; a tree of tokens brings its own.
         """
         config, n, past = self.config, len(tokens), cache.length
         positions = np.arange(past, past + n) if positions is None else positions
-        mask = causal(n, past + n) if mask is None else mask
+        mask = causal(n) if mask is None else mask
         angles = positions[:, None] * self.frequencies  # [n, e / 2], float64: positions are large
         cos, sin = np.cos(angles).astype(self.dtype), np.sin(angles).astype(self.dtype)
         h, g = config.heads, config.kv_heads
@@ -89,8 +89,9 @@ class Llama:
             gate, up = halves(layer.gate_up(rms_norm(x, layer.mlp_norm, config.norm_eps)))  # [n, inner]
             x = x + layer.down(silu(gate) * up) * added
         logits = self.head(rms_norm(x[n - last :], self.norm, config.norm_eps))  # [last, v]
+        logits /= self.dtype.type(config.logits_divisor)
         cache.advance(n)
-        return logits / self.dtype.type(config.logits_divisor)
+        return logits
 
 
 def rotary_frequencies(config: LlamaConfig) -> Array:

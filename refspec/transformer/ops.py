@@ -4,6 +4,8 @@ Axes, here and everywhere: n new tokens, m cached and new, d model width, h head
 v vocabulary. There is no batch axis in the reference path. Numbers keep the type they came in.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from refspec.arrays import Array
@@ -33,15 +35,11 @@ def gelu(x: Array) -> Array:
 def silu(x: Array) -> Array:
     """x [n, d] -> [n, d]: x * sigmoid(x)"""
     # tanh(x / 2) says the same as the logistic function and overflows nowhere
-    half = x.dtype.type(0.5)
-    return half * x * (1 + np.tanh(half * x))
-
-
-def softmax(x: Array) -> Array:
-    """x [..., m] -> [..., m]; a score of -inf becomes exactly 0"""
-    weights = np.exp(x - x.max(axis=-1, keepdims=True))
-    weights /= weights.sum(axis=-1, keepdims=True)
-    return weights
+    half = x * x.dtype.type(0.5)
+    gate = np.tanh(half)
+    gate += 1
+    gate *= half  # in place: at this size a temporary costs as much as the sum in it
+    return gate
 
 
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
@@ -56,9 +54,9 @@ def halves(x: Array) -> tuple[Array, Array]:
     return x[..., :half], x[..., half:]
 
 
-def causal(n: int, m: int) -> Array | None:
-    """[n, m], True where a token may look: at itself and what came before. None for one token, which may look at all."""
-    return None if n == 1 else np.arange(m) <= np.arange(m - n, m)[:, None]
+def causal(n: int) -> Array | None:
+    """[n, n], True where a new token may look among the new: at itself and those before. None for one, which may look at all."""
+    return None if n == 1 else np.tri(n, dtype=bool)
 
 
 def split_heads(x: Array, heads: int) -> Array:
@@ -75,33 +73,38 @@ QUERIES = 64  # rows of attention at a time, so that their scores stay in a cach
 
 
 def attention(queries: Array, keys: Array, values: Array, mask: Array | None, scale: float) -> Array:
-    """queries [h, n, e], keys and values [g, m, e], mask [n, m] or None where all may be seen -> [h, n, e]
+    """queries [h, n, e], keys and values [g, m, e], mask [n, k] or None where all may be seen -> [h, n, e]
 
     Scaled dot-product attention (arXiv 1706.03762, section 3.2.1), with g groups of h / g heads that share keys and
-    values (arXiv 2305.13245). The heads of a group are laid end to end, so one product serves them all.
+    values (arXiv 2305.13245). The heads of a group are laid end to end, so one product serves them all. The mask is of the
+    last k keys; those before them may be seen by all.
     """
     h, n, e = queries.shape
     g, m, _ = keys.shape
-    scaled, found = queries * queries.dtype.type(scale), np.empty_like(queries)
-    for start in range(0, n, QUERIES):
+    if mask is not None and n > QUERIES:
+        return np.concatenate([attention(*part, scale) for part in parts(queries, keys, values, mask)], axis=1)
+    shared = (queries * queries.dtype.type(scale)).reshape(g, -1, e)
+    # keys first: a long [m, e] times a narrow [e, rows] reads the keys once, and is up to three times as fast
+    scores = np.ascontiguousarray((keys @ shared.transpose(0, 2, 1)).transpose(0, 2, 1))
+    if mask is not None:
+        np.copyto(scores.reshape(h, n, m)[..., m - mask.shape[1] :], -np.inf, where=~mask)
+    # a softmax, but for its division: that comes last, where there are e numbers a row and not m
+    scores -= scores.max(axis=-1, keepdims=True)
+    weights = np.exp(scores, out=scores)
+    return (weights @ values / weights.sum(axis=-1, keepdims=True)).reshape(h, n, e)
+
+
+def parts(queries: Array, keys: Array, values: Array, mask: Array) -> Iterator[tuple[Array, Array, Array, Array]]:
+    """QUERIES rows at a time, with the keys up to the last that one of them may see: those behind it would weigh nothing."""
+    for start in range(0, len(mask), QUERIES):
         rows = slice(start, start + QUERIES)
-        # what follows the last key that a row of an early block may see would weigh nothing
-        seen = int(np.flatnonzero(mask[rows].any(axis=0))[-1]) + 1 if mask is not None and start + QUERIES < n else m
-        shared = scaled[:, rows].reshape(g, -1, e)
-        # keys first: a long [seen, e] times a narrow [e, rows] reads the keys once, and is up to three times as fast
-        scores = (keys[:, :seen] @ shared.transpose(0, 2, 1)).transpose(0, 2, 1).reshape(h, -1, seen)
-        if mask is not None:
-            scores = np.where(mask[rows, :seen], scores, scores.dtype.type(-np.inf))
-        weights = softmax(scores).reshape(g, -1, seen)
-        found[:, rows] = (weights @ values[:, :seen]).reshape(h, -1, e)
-    return found
+        seen = int(np.flatnonzero(mask[rows].any(axis=0))[-1]) + 1
+        end = keys.shape[1] - mask.shape[1] + seen
+        yield queries[:, rows], keys[:, :end], values[:, :end], mask[rows, :seen]
 
 
 def attention_by_row(queries: Array, keys: Array, values: Array, mask: Array | None, scale: float) -> Array:
-    """queries [h, n, e], keys and values [g, m, e], mask [n, m] or None where all may be seen -> [h, n, e]
-
-    The same, each row alone with exactly the keys it may see: bitwise what it finds when it is decoded by itself.
-    """
+    """The same, each row alone with exactly the keys it may see: bitwise what it finds when it is decoded by itself."""
     found = np.empty(queries.shape, queries.dtype)
     for row in range(queries.shape[1]):
         alone = queries[:, row : row + 1].copy()  # so that its strides do not tell how many there were
@@ -111,6 +114,8 @@ def attention_by_row(queries: Array, keys: Array, values: Array, mask: Array | N
 
 
 def allowed(x: Array, mask: Array) -> Array:
-    """x [g, m, e], mask [m] -> [g, seen, e]: a view where only the last are hidden, as they are without a tree"""
-    seen = np.flatnonzero(mask)
-    return x[:, : len(seen)] if seen[-1] < len(seen) else x.take(seen, axis=1)
+    """x [g, m, e], mask [k] of the last k -> [g, seen, e]: a view where only the last are hidden, as they are without a tree"""
+    free, seen = x.shape[1] - len(mask), np.flatnonzero(mask)
+    if seen[-1] < len(seen):
+        return x[:, : free + len(seen)]
+    return x.take(np.concatenate([np.arange(free), free + seen]), axis=1)

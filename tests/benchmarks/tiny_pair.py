@@ -15,7 +15,7 @@ import numpy as np
 
 import refspec
 from refspec import theory
-from refspec.transformer.linear import blas_kernel, blas_threads
+from refspec.transformer.blas import blas_kernel, blas_threads
 
 PROMPTS = ("ROMEO:\n", "KING RICHARD III:\nNow", "First Citizen:\n", "MENENIUS:\nI tell you, friends,", "JULIET:\nO ")
 

@@ -16,7 +16,9 @@ from safetensors.numpy import load_file, save_file
 import refspec
 from refspec.transformer import gpt2, llama
 from refspec.transformer import linear as linear_module
-from refspec.transformer.linear import Panels, Rows, WidePanels, counts_agree, linear
+from refspec.transformer import panels as panels_module
+from refspec.transformer.linear import Rows, WidePanels, linear
+from refspec.transformer.panels import Panels, counts_agree
 
 KERNELS = ("SkylakeX", "Haswell")  # of which the first gets panels where its product is there, or else what the second gets
 
@@ -188,14 +190,13 @@ def test_a_weight_gives_a_row_the_same_bits_whatever_is_beside_it(dtype: Any, sh
 @pytest.mark.parametrize("width", [1, 33, 576, 4096, 5209, 11008, 40000])
 def test_panels_use_no_number_of_rows_that_was_not_tried(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     used: set[int] = set()
-    original = linear_module.padded
+    original = np.matmul
 
-    def watched(x: np.ndarray, rows: int) -> np.ndarray:
-        filled = original(x, rows)
-        used.add(len(filled))
-        return filled
+    def watched(x: np.ndarray, panels: np.ndarray, out: np.ndarray) -> np.ndarray:
+        used.add(len(x))
+        return original(x, panels, out)
 
-    monkeypatch.setattr(linear_module, "padded", watched)
+    monkeypatch.setattr(np, "matmul", watched)
     if not counts_agree(width):
         pytest.skip("the product of this BLAS kernel differs from place to place, so that panels are not used")
     tried = used.copy()
@@ -212,10 +213,10 @@ def test_filling_up_rows_does_not_cross_the_bound(width: int, monkeypatch: pytes
     """Widths whose bound is an odd number of rows, or three to five: filled up as usual, those would be copied."""
     largest = 0
 
-    def watched(x: np.ndarray, panels: np.ndarray) -> np.ndarray:
+    def watched(x: np.ndarray, panels: np.ndarray, out: np.ndarray) -> np.ndarray:
         nonlocal largest
         largest = max(largest, x.size * panels.shape[-1])
-        return original(x, panels)
+        return original(x, panels, out)
 
     original = np.matmul
     panels = Panels.of(np.ones((3, width), np.float32))
@@ -229,17 +230,18 @@ def last_place_differs(x: np.ndarray, panels: np.ndarray, most: int) -> np.ndarr
     """What the fifth and sixth row meet on other kernels: another order of additions."""
     y, half = np.matmul(x, panels), x.shape[1] // 2
     y[:, 5:] = x[5:, :half] @ panels[:, :half] + x[5:, half:] @ panels[:, half:]
-    return y
+    return y.transpose(1, 0, 2).reshape(len(x), -1)
 
 
 def number_of_rows_matters(x: np.ndarray, panels: np.ndarray, most: int) -> np.ndarray:
     half = x.shape[1] // 2
-    return np.matmul(x, panels) if len(x) < 9 else np.matmul(x[:, :half], panels[:, :half]) + x[:, half:] @ panels[:, half:]
+    y = np.matmul(x, panels) if len(x) < 9 else np.matmul(x[:, :half], panels[:, :half]) + x[:, half:] @ panels[:, half:]
+    return y.transpose(1, 0, 2).reshape(len(x), -1)
 
 
 @pytest.mark.parametrize("product", [last_place_differs, number_of_rows_matters])
 def test_panels_whose_rows_differ_are_not_used(product: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_module, "no_copy", product)
+    monkeypatch.setattr(panels_module, "no_copy", product)
     for shape, fallback in (((64, 48), Rows), ((132, 48), WidePanels)):
         weight = np.ones(shape, np.float32)  # says nothing about rounding: the numbers that are tried are not the weight's
         found = linear(weight, row_invariant=True, kernel="SkylakeX")
@@ -249,7 +251,9 @@ def test_panels_whose_rows_differ_are_not_used(product: Any, monkeypatch: pytest
 
 
 def test_panels_whose_rows_agree_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_module, "no_copy", lambda x, panels, most: np.stack([row @ panels for row in x], axis=1))
+    monkeypatch.setattr(
+        panels_module, "no_copy", lambda x, panels, most: np.stack([row @ panels for row in x]).reshape(len(x), -1)
+    )
     assert isinstance(linear(np.ones((64, 48), np.float32), row_invariant=True, kernel="SkylakeX"), Panels)
 
 

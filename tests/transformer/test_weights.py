@@ -12,7 +12,9 @@ from safetensors.numpy import load_file, save_file
 
 import refspec
 from refspec.transformer import linear as linear_module
-from refspec.transformer.linear import Linear, Panels, Rows, Shelf, WidePanels, linear
+from refspec.transformer.linear import Linear, Rows, WidePanels, linear
+from refspec.transformer.panels import Panels
+from refspec.transformer.shelf import Shelf
 from refspec.transformer.weights import Checkpoint, tensor_headers
 
 TOKENS = tuple(range(0, 250, 7))

@@ -11,14 +11,14 @@ from refspec.errors import BadArgument
 from refspec.profile import Profile
 from refspec.report.bench import costs, peers
 from refspec.report.bench.measure import measure
-from refspec.transformer.linear import NO_COPY_KERNELS, blas_kernel
+from refspec.transformer.blas import blas_kernel, has_no_copy
 from refspec.warp import Warp
 
 
 def bench(options: argparse.Namespace) -> None:
     check(options)
     if options.profile is None:
-        profile = Profile.embedded(few_rows_are_cheap=blas_kernel().lower() in NO_COPY_KERNELS)
+        profile = Profile.embedded(few_rows_are_cheap=has_no_copy(blas_kernel()))
     else:
         profile = Profile.load(options.profile)
     found = measure(options, profile, (lambda text: None) if options.json else partial(print, flush=True))

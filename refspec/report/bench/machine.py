@@ -14,8 +14,8 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.report.bench.clock import Spread
+from refspec.transformer.blas import blas_kernel, blas_threads
 from refspec.transformer.gpt2 import GPT2
-from refspec.transformer.linear import blas_kernel, blas_threads
 from refspec.transformer.llama import Llama
 
 MATRIX = 98_304, 1_024  # float32, 403 MB: larger than nearly every last-level cache

@@ -1,0 +1,38 @@
+"""Which BLAS NumPy runs on: the name of its kernel, and its threads."""
+
+import ctypes
+from functools import cache
+from typing import Any
+
+# OpenBLAS kernels that have the no-copy product for small operands (AVX-512; AMD Zen 4 and later report one of these).
+NO_COPY_KERNELS = ("skylakex", "cooperlake", "sapphirerapids")
+
+
+def has_no_copy(kernel: str) -> bool:
+    return kernel.lower() in NO_COPY_KERNELS
+
+
+@cache
+def blas_kernel() -> str:
+    """The name of the kernel that NumPy's OpenBLAS runs, such as "SkylakeX" or "Haswell"; "unknown" for another BLAS."""
+    name = _openblas("get_corename", ctypes.c_char_p)
+    return name.decode() if isinstance(name, bytes) else "unknown"
+
+
+def blas_threads() -> int | None:
+    """How many threads NumPy's OpenBLAS uses; None for another BLAS."""
+    threads = _openblas("get_num_threads", ctypes.c_int)
+    return threads if isinstance(threads, int) else None
+
+
+def _openblas(function: str, result: Any) -> Any:
+    """Call a function of the OpenBLAS inside NumPy's wheel, whose names carry a prefix and a suffix; None without it."""
+    from numpy.linalg import _umath_linalg
+
+    try:
+        library = ctypes.CDLL(_umath_linalg.__file__)  # it is linked against that BLAS, so its handle finds the name
+        call = getattr(library, f"scipy_openblas_{function}64_")
+    except (OSError, AttributeError):
+        return None
+    call.restype = result
+    return call()
