@@ -100,28 +100,38 @@ def test_a_new_text_starts_from_nothing() -> None:
         fresh = refspec.AdaptiveDrafter(refspec.NgramDrafter(), ODDS)
 
 
-@given(st.lists(st.integers(0, 2), max_size=14), st.lists(st.integers(1, 14), max_size=4), st.integers(0, 5))
-def test_lookup_is_a_function_of_the_text(text: list[int], earlier: list[int], gamma: int) -> None:
+@given(
+    st.lists(st.integers(0, 2), max_size=14),
+    st.lists(st.integers(1, 14), max_size=4),
+    st.integers(0, 5),
+    st.sampled_from([(8, 1), (3, 0), (2, 2), (0, 0)]),
+)
+def test_lookup_is_a_function_of_the_text(text: list[int], earlier: list[int], gamma: int, sizes: tuple[int, int]) -> None:
     """Whatever it has read before, in whatever order: what it proposes and forecasts is what a new one does, which is prompt
     lookup written down plainly."""
     tokens = tuple(text)
-    drafter = refspec.NgramDrafter()
+    drafter = refspec.NgramDrafter(*sizes)
     for cut in earlier:
         drafter.propose(tokens[:cut] if cut % 2 else tokens[cut:], 2, refspec.Tape([]))
     drafted = drafter.propose(tokens, gamma, refspec.Tape([])).tokens
-    assert drafter.forecast(tokens, gamma) == refspec.NgramDrafter().forecast(tokens, gamma)
-    assert drafted == plain_lookup(tokens, gamma)
+    assert drafter.forecast(tokens, gamma) == refspec.NgramDrafter(*sizes).forecast(tokens, gamma)
+    assert drafted == plain_lookup(tokens, gamma, *sizes)
+    assert len(drafter.forecast(tokens, gamma)) == len(drafted)
 
 
-def plain_lookup(tokens: Tokens, gamma: int) -> Tokens:
-    for n in (3, 2, 1):
-        for start in range(len(tokens) - n - 1, -1, -1):
-            if tokens[start : start + n] == tokens[-n:]:
-                text = list(tokens)
-                for i in range(gamma):
-                    text.append(text[start + n + i])
-                return tuple(text[len(tokens) :])
-    return ()
+def plain_lookup(tokens: Tokens, gamma: int, longest: int, shortest: int) -> Tokens:
+    """Token by token: the commonest follower of the longest suffix that has any, the most recent of equals."""
+    text = tokens
+    while len(text) < len(tokens) + gamma:
+        for n in range(min(longest, len(text)), shortest - 1, -1):
+            ends = range(n, len(tokens))
+            followers = [tokens[end] for end in ends if tokens[end - n : end] == text[len(text) - n :]]
+            if followers:
+                text += (max(reversed(followers), key=followers.count),)
+                break
+        else:
+            break
+    return text[len(tokens) :]
 
 
 def test_lookup_learns_from_the_text_how_often_it_is_right() -> None:
@@ -130,6 +140,20 @@ def test_lookup_learns_from_the_text_how_often_it_is_right() -> None:
     seldom = random.forecast((1, 2, 1, 3, 1, 4, 1, 5, 1, 6, 1, 7, 1, 8, 1, 9, 1), 3)
     assert min(often) > 0.9 > 0.2 > seldom[0] > 0
     assert refspec.NgramDrafter().forecast((1, 2, 3), 3) == []
+    once, always, disputed = (5, 1, 2, 3, 9, 1), (5, 1, 2, 1, 2, 1), (5, 1, 2, 1, 3, 1)
+    shares = [refspec.NgramDrafter(longest=1).forecast(text, 1)[0] for text in (always, once, disputed)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > shares[1] > shares[2]
+
+
+def test_a_guess_on_no_suffix_is_the_commonest_token_and_a_weak_one() -> None:
+    tokens = (1, 2, 2, 3, 4, 2, 5)
+    assert refspec.NgramDrafter().propose(tokens, 3, refspec.Tape([])).tokens == ()
+    bold = refspec.NgramDrafter(shortest=0)
+    assert bold.propose(tokens, 1, refspec.Tape([])).tokens == (2,)
+    assert 0 < bold.forecast(tokens, 1)[0] < refspec.NgramDrafter().forecast((1, 2, 1), 1)[0]
+    with pytest.raises(BadArgument, match="n-grams from 2 to 1"):
+        refspec.NgramDrafter(longest=1, shortest=2)
 
 
 @pytest.mark.parametrize("rule", EXACT)
@@ -143,7 +167,7 @@ def test_bets_leave_the_law_alone(rule: str, drafter: str) -> None:
     draft = refspec.TableLM({(): [2 * third, third], (1,): [Fraction(3, 4), Fraction(1, 4)]})
     make = {
         "model": lambda: refspec.ModelDrafter(draft, confidence=Fraction(1, 3)),
-        "ngram": refspec.NgramDrafter,
+        "ngram": lambda: refspec.NgramDrafter(shortest=0),
         "coupled": lambda: refspec.CoupledDrafter(draft, confidence=Fraction(1, 3)),
     }[drafter]
     # one refusal, and it draws back

@@ -1,10 +1,13 @@
-"""Prompt lookup: what followed the last time these words were said?
+"""Prompt lookup: what followed the last times these words were said?
 
-Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding. Nothing is drawn, so each row is a point mass.
+Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding, with the longest match in place of a fixed length, and the
+commonest continuation in place of the first. Nothing is drawn, so each row is a point mass.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from refspec.chance import Chance
 from refspec.draft import Draft
@@ -12,71 +15,91 @@ from refspec.errors import BadArgument
 from refspec.lm import Tokens
 
 
-class NgramDrafter:
-    """Proposes the continuation of the most recent earlier occurrence of the text's longest suffix that has one.
+class Evidence(NamedTuple):
+    """What speaks for a guess. suffix: how many tokens it rests on. unanimous: whether they never were followed by another;
+    None where they were said only once."""
 
-    longest, shortest: how many tokens of suffix to look for, longest first. Uses no chance (N5). A continuation that
-    reaches the end of the text goes on in the draft itself, as what repeats would.
+    suffix: int
+    unanimous: bool | None
+
+
+class NgramDrafter:
+    """Token by token, what most often followed the longest suffix of the text, draft included, that the text holds elsewhere.
+
+    longest, shortest: how many tokens of suffix to look for. With shortest = 0 a guess may rest on nothing, and is then the
+    text's commonest token: worth a row where rows are cheap and gamma is chosen round by round. Equally common ones: the most
+    recent. Uses no chance (N5).
 
     The text is read once, into an index; a call reads what is new since the last one, and starts again where the text does
     not continue that one. What is proposed, and forecast, is a function of the text alone.
     """
 
-    FAR = 16  # tokens: longer agreements count as this long
-
-    def __init__(self, longest: int = 3, shortest: int = 1) -> None:
-        if not 1 <= shortest <= longest:
-            raise BadArgument(f"n-grams from {shortest} to {longest}; 1 <= shortest <= longest")
+    def __init__(self, longest: int = 8, shortest: int = 1) -> None:
+        if not 0 <= shortest <= longest:
+            raise BadArgument(f"n-grams from {shortest} to {longest}; 0 <= shortest <= longest")
         self.longest = longest
         self.shortest = shortest
         self._forget()
 
     def _forget(self) -> None:
         self._tokens: Tokens = ()
-        self._follower: dict[Tokens, int] = {}  # n-gram -> where the token stands that followed its last occurrence
-        self._met: Counter[int] = Counter()  # by length of agreement: how often a token of the text could be guessed,
-        self._right: Counter[int] = Counter()  # and how often the guess was right
+        self._said: Counter[Tokens] = Counter()  # how often an n-gram stands in the text
+        self._next: dict[Tokens, tuple[int, bool | None]] = {}  # suffix -> its best guess, and whether that is unanimous
+        self._met: Counter[Evidence] = Counter()  # how often a token of the text could be guessed on such evidence,
+        self._right: Counter[Evidence] = Counter()  # and how often the guess was right
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         self._read(tokens)
-        source, agreement = self._match(tokens, len(tokens))
-        drafted = list(tokens[source : source + gamma]) if agreement else []
-        while drafted and len(drafted) < gamma:
-            drafted.append(drafted[len(drafted) - (len(tokens) - source)])
-        return Draft(tuple(drafted), start=len(tokens))
+        return Draft(tuple(guess for guess, _ in islice(self._guesses(tokens), gamma)), start=len(tokens))
 
     def forecast(self, tokens: Tokens, gamma: int) -> Sequence[float]:
-        """The chance of each of gamma drafted tokens to be accepted if all before it were; none where nothing is found.
+        """The chance of each of up to gamma drafted tokens to be accepted if all before it were.
 
-        Estimated from the text itself: how often, up to here, what a suffix of that length promised came true. Looking back
-        costs no draft, so that this keeps learning where nothing is drafted.
+        Estimated from the text itself: how often, up to here, a guess on such evidence came true. Looking back costs no draft,
+        so that this keeps learning where nothing is drafted.
         """
         self._read(tokens)
-        _, agreement = self._match(tokens, len(tokens))
-        return [self._share(min(agreement + i, self.FAR)) for i in range(gamma)] if agreement else []
+        return [self._share(evidence) for _, evidence in islice(self._guesses(tokens), gamma)]
 
-    def _share(self, agreement: int) -> float:
-        """A running share of right guesses, which starts as if 8 had been seen, agreement / (agreement + 4) of them right."""
-        return (self._right[agreement] + 8 * agreement / (agreement + 4)) / (self._met[agreement] + 8)
+    def _share(self, evidence: Evidence) -> float:
+        """A running share of right guesses, which starts as if 16 had been seen, of which so many were right as is usual."""
+        n, unanimous = evidence
+        usual = 0.04 if n == 0 else n / (n + 3) if unanimous is None else (n + 1) / (n + 4) if unanimous else n / (n + 6)
+        return (self._right[evidence] + 16 * usual) / (self._met[evidence] + 16)
+
+    def _guesses(self, tokens: Tokens) -> Iterator[tuple[int, Evidence]]:
+        """Guess after guess, each as if those before it had been right."""
+        suffix = tokens[max(0, len(tokens) - self.longest) :]
+        while found := self._guess(suffix):
+            yield found
+            suffix = (*suffix, found[0])[-self.longest :] if self.longest else ()
+
+    def _guess(self, suffix: Tokens) -> tuple[int, Evidence] | None:
+        for n in range(len(suffix), self.shortest - 1, -1):
+            if found := self._next.get(suffix[len(suffix) - n :]):
+                token, unanimous = found
+                return token, Evidence(n, unanimous if n else None)
+        return None
 
     def _read(self, tokens: Tokens) -> None:
         if tokens[: len(self._tokens)] != self._tokens:
             self._forget()
         for end in range(len(self._tokens), len(tokens)):
-            source, agreement = self._match(tokens, end)
-            if agreement:
-                self._met[agreement] += 1
-                self._right[agreement] += tokens[source] == tokens[end]
-            for n in range(self.shortest, min(self.longest, end) + 1):
-                self._follower[tokens[end - n : end]] = end
+            token, start = tokens[end], max(0, end - self.longest)
+            if found := self._guess(tokens[start:end]):
+                guess, evidence = found
+                self._met[evidence] += 1
+                self._right[evidence] += guess == token
+            for first in range(start, end + 1 - self.shortest):
+                self._add(tokens[first:end], token)
         self._tokens = tokens
 
-    def _match(self, tokens: Tokens, end: int) -> tuple[int, int]:
-        """Where the token stands that should come at `end`, and how many tokens before the two places agree: 0 for none."""
-        for n in range(min(self.longest, end), self.shortest - 1, -1):
-            source = self._follower.get(tokens[end - n : end])
-            if source is not None:
-                while n < min(self.FAR, source) and tokens[source - n - 1] == tokens[end - n - 1]:
-                    n += 1
-                return source, min(n, self.FAR)
-        return end, 0
+    def _add(self, suffix: Tokens, token: int) -> None:
+        """Once more, `token` follows `suffix`."""
+        self._said[*suffix, token] += 1
+        if suffix not in self._next:
+            self._next[suffix] = token, None
+            return
+        best, unanimous = self._next[suffix]
+        most = token if self._said[*suffix, token] >= self._said[*suffix, best] else best
+        self._next[suffix] = most, unanimous is not False and token == best

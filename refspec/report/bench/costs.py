@@ -47,7 +47,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class DraftCost:
-    """One token of a draft model, or one lookup of the n-gram drafter. c: in plain decode steps, turn by turn."""
+    """One token of a draft model, or one n-gram lookup with its forecast. c: in plain decode steps, turn by turn."""
 
     lookup: bool
     ms: Spread
@@ -121,11 +121,12 @@ def looking_up(context: int) -> Pass:
     text = ids(context, vocab_size=PERIOD)
 
     def run() -> float:
-        drafter, chance, seconds = NgramDrafter(), Seeded(0), 0.0
+        drafter, chance, seconds = NgramDrafter(shortest=0), Seeded(0), 0.0
         drafter.propose(text[:-LOOKUPS], 4, chance)  # reads all that stands there
         for end in range(context - LOOKUPS, context):
             tokens = text[: end + 1]
             started = time.perf_counter()
+            drafter.forecast(tokens, 15)
             drafter.propose(tokens, 4, chance)
             seconds += time.perf_counter() - started
         return seconds / LOOKUPS
