@@ -7,6 +7,7 @@ padding; every sequence of a batch has the same length.
 import copy
 import shutil
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -65,6 +66,8 @@ class ByTransformers:
         self.module = model
         self.context = int(model.config.max_position_embeddings)
         self._source = source
+        # from transformers 5.24 on it is called `cache`
+        self._cache_name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
 
     def new_cache(self) -> Any:
         from transformers import DynamicCache
@@ -72,11 +75,14 @@ class ByTransformers:
         return DynamicCache()
 
     def logits(self, tokens: Tensor, cache: Any = None) -> Tensor:
-        return self.module(tokens, past_key_values=cache, use_cache=cache is not None).logits
+        return self._run(tokens, cache).logits
 
     def last_logits(self, tokens: Tensor, cache: Any) -> Tensor:
         """Of the prompt's other positions no logits are made: with a large vocabulary they would outweigh the model."""
-        return self.module(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        return self._run(tokens, cache, logits_to_keep=1).logits[:, -1]
+
+    def _run(self, tokens: Tensor, cache: Any, **more: Any) -> Any:
+        return self.module(tokens, **{self._cache_name: cache}, use_cache=cache is not None, **more)
 
     def save(self, folder: Path) -> None:
         with TemporaryDirectory() as scratch:
