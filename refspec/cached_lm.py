@@ -47,8 +47,8 @@ class CachedLM:
             raise BadArgument(f"last is {last} for {len(tokens)} tokens; a transformer needs 1 <= last <= len(tokens)")
         if len(tokens) > self.context:
             raise ContextExceeded(f"{len(tokens)} tokens for a model with a context of {self.context}; shorten the text")
-        check_ids(tokens, self.vocab_size)
         start = min(common_prefix(self._tokens[: self.cache.length], tokens), len(tokens) - last)
+        check_ids(tokens[start:], self.vocab_size)
         self.cache.rollback(start)
         self._tokens = tokens[:start]
         logits = self.network.forward(np.array(tokens[start:]), self.cache, last)
