@@ -6,6 +6,7 @@ Heavy libraries are imported where a command needs them: nothing else waits for 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -103,7 +104,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.set_defaults(run=run_train, interrupted=resumable)
     files = add_files(command, "a UTF-8 text; its last tenth is held out")
-    files.add_argument("--tokenizer", metavar="MODEL", help="a model whose vocabulary to use, instead of learning one")
+    either = files.add_mutually_exclusive_group()
+    either.add_argument("--tokenizer", metavar="MODEL", help="a model whose vocabulary to use, instead of learning one")
+    either.add_argument("--start", metavar="MODEL", help="a GPT-2 to train further, with its own vocabulary and shape")
     add_options(command.add_argument_group("settings"), vars(TrainSettings()))
 
     command = add(
@@ -155,13 +158,19 @@ def run_inspect(options: argparse.Namespace) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     settings, run = chosen(options, TrainSettings), run_folder(options)
-    vocabulary = options.tokenizer and find(options.tokenizer)
+    vocabulary, start = (name and find(name) for name in (options.start or options.tokenizer, options.start))
+    if start and options.out.resolve() == start.resolve():
+        raise BadArgument(f"out is {options.out}, which is the model to start from; give another folder")
     start_pytorch(options.threads)
-    from weights_tools.model_folder import load_tokenizer
+    from weights_tools.model_folder import load_gpt2, load_tokenizer
     from weights_tools.train import train
 
     tokenizer = load_tokenizer(vocabulary) if vocabulary else None
-    train(options.corpus, options.out, run, settings, tokenizer=tokenizer, checkpoint_seconds=options.checkpoint_seconds)
+    model = load_gpt2(start) if start else None
+    if model:
+        settings = replace(settings, **vars(model.shape))
+    train(options.corpus, options.out, run, settings, tokenizer=tokenizer, start=model,
+          checkpoint_seconds=options.checkpoint_seconds)  # fmt: skip
 
 
 def run_distill(options: argparse.Namespace) -> None:

@@ -21,10 +21,11 @@ from weights_tools.training_loop import Task, repeat
 
 
 def train(corpus_file: Path, out: Path, run: Path, settings: TrainSettings, *, tokenizer: Tokenizer | None = None,
-          checkpoint_seconds: float = 120.0) -> float:  # fmt: skip
+          start: TorchGPT2 | None = None, checkpoint_seconds: float = 120.0) -> float:  # fmt: skip
     """Train, or go on training, and return the best held-out loss in nats a token.
 
-    The best weights so far, by that loss, are always in `out`; checkpoint, log and plot are in `run`.
+    The best weights so far, by that loss, are always in `out`; checkpoint, log and plot are in `run`. `start`: a trained
+    model, of the shape that the settings say, to train further, and to beat.
     """
     split = read_split(corpus_file)
     tokenizer = tokenizer or run_tokenizer(split[0], run, settings)
@@ -32,7 +33,9 @@ def train(corpus_file: Path, out: Path, run: Path, settings: TrainSettings, *, t
     corpus.must_hold(settings.context)
     torch.manual_seed(settings.seed)
     shape = Shape(tokenizer.get_vocab_size(), settings.context, settings.layers, settings.width, settings.heads)
-    model = TorchGPT2(shape, dropout=settings.dropout)
+    model = start or TorchGPT2(shape)
+    assert model.shape == shape
+    model.dropout = settings.dropout
     parts = optimisers(model, lr=settings.lr, weight_decay=settings.weight_decay)
 
     def learn(step: int) -> float:
@@ -49,8 +52,11 @@ def train(corpus_file: Path, out: Path, run: Path, settings: TrainSettings, *, t
 
     task = Task("step", settings.steps, model, parts, learn, evaluate, measure="held_out", sign=-1, newest=0.05,
                 save=lambda: save_gpt2(out, model, tokenizer))  # fmt: skip
+    before = evaluate() if start else None
+    if start and not (run / "checkpoint.pt").is_file():
+        task.save()
     model.train()
-    best = repeat(task, settings, run, checkpoint_seconds=checkpoint_seconds)
+    best = repeat(task, settings, run, start=before, checkpoint_seconds=checkpoint_seconds)
     print(f"{out}: best held-out loss {best['held_out']:.4f} nats a token, {best['bits_per_byte']:.4f} bits a byte")
     return best["held_out"]
 

@@ -136,6 +136,20 @@ def test_ctrl_c_finishes_the_step_and_the_same_command_goes_on(corpus, trained, 
     assert same_weights(tmp_path / "model", trained / "model")
 
 
+def test_a_trained_model_is_trained_further_and_kept_where_nothing_is_better(corpus, trained, tmp_path, capsys):
+    """Its shape and vocabulary are its own, whatever the settings say."""
+    before = training.held_out_loss(load_gpt2(trained / "model"), encode(read_split(corpus), load_tokenizer(trained / "model")))
+    common = ["train", f"--corpus={corpus}", f"--start={trained / 'model'}", "--steps=8", "--evaluate-every=4", "--batch=4"]
+    assert main([*common, f"--out={tmp_path / 'better'}", "--lr=0.001", "--warmup=0"]) == 0
+    rows = curve(tmp_path / "better.run")
+    assert float(rows[-1]["held_out"]) < before
+    assert not same_weights(tmp_path / "better", trained / "model")
+    assert main([*common, f"--out={tmp_path / 'worse'}", "--lr=10", "--warmup=0"]) == 0
+    assert f"best held-out loss {before:.4f}" in capsys.readouterr().out
+    assert same_weights(tmp_path / "worse", trained / "model")
+    assert refspec.load(tmp_path / "worse").logits((1, 2)).shape == (2, 300)
+
+
 def test_a_second_ctrl_c_stops_at_once(corpus, tmp_path, monkeypatch):
     def interrupted_twice(*arguments, **options):
         signal.raise_signal(signal.SIGINT)
