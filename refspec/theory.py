@@ -6,6 +6,8 @@ Throughout, p is the target's row [v] and q the draft's; alpha is the acceptance
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 from refspec.arrays import Array
@@ -137,7 +139,8 @@ def best_bet(alphas: Sequence[Any], costs: Sequence[Any], rate: Any) -> int:
     rate of the whole run, and not the round's own ratio (Dinkelbach 1967, Management Science 13(7), on ratios of sums). costs
     has one entry more than drafts are allowed; fewer alphas than that allow fewer.
     """
-    return max(range(min(len(alphas) + 1, len(costs))), key=lambda gamma: expected_tokens(alphas[:gamma]) - rate * costs[gamma])
+    tokens = list(accumulate(accumulate(alphas, mul, initial=1)))  # expected_tokens(alphas[:gamma]), gamma = 0, 1, ...
+    return max(range(min(len(tokens), len(costs))), key=lambda gamma: tokens[gamma] - rate * costs[gamma])
 
 
 def one_token_pays(alpha: Any, draft_cost: Any, verify_cost: Cost) -> bool:

@@ -45,7 +45,7 @@ class Layer:
 class Llama:
     config: LlamaConfig
     embedding: Linear  # [v, d]
-    frequencies: Array  # [e / 2], radians a position
+    frequencies: Array  # [e], radians a position, negative in the first half: that half turns the other way
     layers: tuple[Layer, ...]
     norm: Array  # [d]
     head: Linear  # [v, d]; the embedding itself where they are tied
@@ -68,7 +68,7 @@ class Llama:
         config, n, past = self.config, len(tokens), cache.length
         positions = np.arange(past, past + n) if positions is None else positions
         mask = causal(n) if mask is None else mask
-        angles = positions[:, None] * self.frequencies  # [n, e / 2], float64: positions are large
+        angles = positions[:, None] * self.frequencies  # [n, e], float64: positions are large
         cos, sin = np.cos(angles).astype(self.dtype), np.sin(angles).astype(self.dtype)
         h, g = config.heads, config.kv_heads
         attend = attention_by_row if self.row_invariant else attention
@@ -140,6 +140,7 @@ def load_llama(config: LlamaConfig, checkpoint: Checkpoint, *, row_invariant: bo
         )
     norm = checkpoint.read("model.norm.weight", d)
     head = checkpoint.head(embedding, config.tied, row_invariant)
-    model = Llama(config, embedding, rotary_frequencies(config), tuple(layers), norm, head, row_invariant)
+    turns = rotary_frequencies(config)
+    model = Llama(config, embedding, np.concatenate([-turns, turns]), tuple(layers), norm, head, row_invariant)
     checkpoint.finish()
     return model

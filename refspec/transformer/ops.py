@@ -43,9 +43,15 @@ def silu(x: Array) -> Array:
 
 
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
-    """x [h, n, e], cos and sin [n, e / 2] -> [h, n, e]: rotary positions, halves not pairs (arXiv 2104.09864)"""
+    """x [h, n, e], cos and sin [n, e] -> [h, n, e]: rotary positions, halves not pairs (arXiv 2104.09864)
+
+    Each number of the first half is turned with its partner in the second; `sin` is negative in the first half.
+    """
     first, second = halves(x)
-    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    turned = np.concatenate([second, first], axis=-1)
+    turned *= sin
+    turned += x * cos
+    return turned
 
 
 def halves(x: Array) -> tuple[Array, Array]:
