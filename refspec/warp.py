@@ -57,12 +57,13 @@ def with_temperature(logits: Array, temperature: float) -> Array:
 
     -inf is a token of probability 0. Raises BadProbabilities for NaN, +inf, or a row of nothing but -inf.
     """
-    best = logits.max(axis=-1, keepdims=True)
+    winners = logits.argmax(axis=-1)[..., None]  # the first of equals, or the first NaN
+    best = np.take_along_axis(logits, winners, axis=-1)
     if not np.isfinite(best).all():
         raise BadProbabilities("a row of logits holds NaN or +inf, or nothing but -inf; there is no law to draw from")
     if temperature == 0:
         one_hot = np.zeros(logits.shape)
-        np.put_along_axis(one_hot, logits.argmax(axis=-1)[..., None], 1, axis=-1)
+        np.put_along_axis(one_hot, winners, 1, axis=-1)
         return one_hot
     # A temperature near 0 sends a difference to -inf, which is what it should become.
     with np.errstate(over="ignore"):

@@ -186,9 +186,9 @@ def test_the_cost_model_on_rounds_that_are_known() -> None:
     rounds = (Round((5, 6), 2, 7), Round((8, 9), 1, 3), Round((), 0, 4))
     drafted = Decoded((5, 6, 7, 8, 3, 4), 3, 0.5, 0.2, rounds)
     plain = Decoded((5, 6, 7, 8, 3, 4), 5, 0.4, 1.0)
-    for lookup, spent in ((None, (1.5 + 2 * 0.1) + 1), (refspec.NgramDrafter, (1.5 + 0.1) + (1 + 0.1))):
-        costs = Costs((1, 1.25, 1.5), 0.1, lookup is not None)
-        found = results([("one", (1, 2))], [plain], [drafted], costs, lookup, greedy=True, most=2)
+    for lookup, spent in ((False, (1.5 + 2 * 0.1) + 1), (True, (1.5 + 0.1) + (1 + 0.1))):
+        costs = Costs((1, 1.25, 1.5), 0.1, lookup)
+        found = results([("one", (1, 2))], [plain], [drafted], costs, greedy=True, most=2)
         (only,) = found.categories
         assert only.predicted == found.predicted == pytest.approx(3 / spent)
         assert only.speed_up.times == pytest.approx((1.0 / 5) / (0.2 / 3))
@@ -199,7 +199,7 @@ def test_the_cost_model_on_rounds_that_are_known() -> None:
 
 def test_a_prompt_that_ends_at_once_has_no_speed() -> None:
     at_once = Decoded((1,), 0, 0.1, 0.0, (Round((), 0, 1),))
-    found = results([("one", (1, 2))], [at_once], [at_once], Costs((1,), 0, True), refspec.NgramDrafter, greedy=True, most=0)
+    found = results([("one", (1, 2))], [at_once], [at_once], Costs((1,), 0, True), greedy=True, most=0)
     assert (found.speed_up, found.predicted, found.bound, found.worst, found.positions) == (None, None, None, None, ())
 
 
@@ -246,15 +246,15 @@ def test_no_run_of_the_loop_costs_less_than_hindsight(gamma: int, tmp_path: Path
     out = refspec.generate(model, prompt, drafter=refspec.NgramDrafter(), gamma=gamma, temperature=0, max_new_tokens=40, stop=())
     paid = sum(cost(each.drafted) for each in out.rounds[1:])
     first = len(out.rounds[0].tokens)
-    agree = agreements(refspec.NgramDrafter(), prompt, out.tokens, 5)[first - 1 :]
+    agree = agreements(prompt, out.tokens, 5)[first - 1 :]
     assert len(agree) == sum(len(each.tokens) for each in out.rounds[1:])
     assert least_cost(agree, cost, 5) <= paid
 
 
 def test_agreements_are_counted_from_the_second_token() -> None:
     # ... 1 2 | 3 1 2 3 1 9: "3" comes with the prefill; lookup then proposes 1 2 3 1 ..., 2 3 1 2, ... until the 9
-    assert agreements(refspec.NgramDrafter(), (1, 2, 3, 1, 2), (3, 1, 2, 3, 1, 9), 4) == [4, 3, 2, 1, 0]
-    assert agreements(refspec.NgramDrafter(), (1, 2), (3, 4), 4) == [0]
+    assert agreements((1, 2, 3, 1, 2), (3, 1, 2, 3, 1, 9), 4) == [4, 3, 2, 1, 0]
+    assert agreements((1, 2), (3, 4), 4) == [0]
 
 
 def test_who_goes_first_changes_and_seconds_are_medians() -> None:

@@ -26,17 +26,18 @@ class Evidence(NamedTuple):
 class NgramDrafter:
     """Token by token, what most often followed the longest suffix of the text, draft included, that the text holds elsewhere.
 
-    longest, shortest: how many tokens of suffix to look for. With shortest = 0 a guess may rest on nothing, and is then the
-    text's commonest token: worth a row where rows are cheap and gamma is chosen round by round. Equally common ones: the most
-    recent. Uses no chance (N5).
+    longest, shortest: how many tokens of suffix to look for. Of continuations equally common, the most recent. Uses no
+    chance (N5).
 
     The text is read once, into an index; a call reads what is new since the last one, and starts again where the text does
     not continue that one. What is proposed, and forecast, is a function of the text alone.
     """
 
+    FEW = 20
+
     def __init__(self, longest: int = 8, shortest: int = 1) -> None:
-        if not 0 <= shortest <= longest:
-            raise BadArgument(f"n-grams from {shortest} to {longest}; 0 <= shortest <= longest")
+        if not 1 <= shortest <= longest:
+            raise BadArgument(f"n-grams from {shortest} to {longest}; 1 <= shortest <= longest")
         self.longest = longest
         self.shortest = shortest
         self._forget()
@@ -56,15 +57,21 @@ class NgramDrafter:
         """The chance of each of up to gamma drafted tokens to be accepted if all before it were.
 
         Estimated from the text itself: how often, up to here, a guess on such evidence came true. Looking back costs no draft,
-        so that this keeps learning where nothing is drafted.
+        so that this keeps learning where nothing is drafted. It ends behind a token that fewer than one draft in FEW reaches.
         """
         self._read(tokens)
-        return [self._share(evidence) for _, evidence in islice(self._guesses(tokens), gamma)]
+        chances, reach = [], 1.0
+        for _, evidence in islice(self._guesses(tokens), gamma):
+            chances.append(self._share(evidence))
+            reach *= chances[-1]
+            if reach < 1 / self.FEW:
+                break
+        return chances
 
     def _share(self, evidence: Evidence) -> float:
         """A running share of right guesses, which starts as if 16 had been seen, of which so many were right as is usual."""
         n, unanimous = evidence
-        usual = 0.04 if n == 0 else n / (n + 3) if unanimous is None else (n + 1) / (n + 4) if unanimous else n / (n + 6)
+        usual = n / (n + 3) if unanimous is None else (n + 1) / (n + 4) if unanimous else n / (n + 6)
         return (self._right[evidence] + 16 * usual) / (self._met[evidence] + 16)
 
     def _guesses(self, tokens: Tokens) -> Iterator[tuple[int, Evidence]]:
@@ -72,13 +79,13 @@ class NgramDrafter:
         suffix = tokens[max(0, len(tokens) - self.longest) :]
         while found := self._guess(suffix):
             yield found
-            suffix = (*suffix, found[0])[-self.longest :] if self.longest else ()
+            suffix = (*suffix, found[0])[-self.longest :]
 
     def _guess(self, suffix: Tokens) -> tuple[int, Evidence] | None:
         for n in range(len(suffix), self.shortest - 1, -1):
             if found := self._next.get(suffix[len(suffix) - n :]):
                 token, unanimous = found
-                return token, Evidence(n, unanimous if n else None)
+                return token, Evidence(n, unanimous)
         return None
 
     def _read(self, tokens: Tokens) -> None:

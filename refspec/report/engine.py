@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from reprlib import repr as short
 from typing import Any
 
+from refspec.draft import Drafter
 from refspec.draft.ngram import NgramDrafter
 from refspec.errors import BadArgument
 from refspec.generate import Output, Run, start
@@ -24,12 +25,14 @@ class Engine:
     """What the requests of one command share."""
 
     model: Model
-    draft: Model | None
+    drafter: Drafter | Model | None
     options: argparse.Namespace
 
     @classmethod
     def load(cls, options: argparse.Namespace) -> "Engine":
         model = load(options.model, row_invariant=options.row_invariant)
+        if options.ngram:
+            return cls(model, NgramDrafter(), options)
         if options.draft is None:
             return cls(model, None, options)
         return cls(model, model if options.draft == options.model else load(options.draft), options)
@@ -38,7 +41,7 @@ class Engine:
         return start(
             self.model,
             prompt_ids(self.model, request),
-            drafter=lookup(request.settings["gamma"]) if self.options.ngram else self.draft,
+            drafter=self.drafter,
             stop=stop_ids(self.model, request.stop),
             verify=RULES[self.options.verify],
             profile=None if self.options.profile is None else Profile.load(self.options.profile),
@@ -50,11 +53,6 @@ class Engine:
         drafter = {"draft": "ngram" if self.options.ngram else self.options.draft, "verify": self.options.verify}
         made_by = {"model": self.model.name, **drafter, **request.settings}
         return json.dumps({**request.labels, **more, **as_json(output), **made_by}, allow_nan=False)
-
-
-def lookup(gamma: int | str) -> NgramDrafter:
-    """The drafter of --ngram. Where gamma is chosen round by round, a guess may rest on nothing: it is made only if it pays."""
-    return NgramDrafter(shortest=0 if gamma == "auto" else 1)
 
 
 def prompt_ids(model: Model, request: Request) -> Tokens:

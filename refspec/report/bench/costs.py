@@ -121,7 +121,7 @@ def looking_up(context: int) -> Pass:
     text = ids(context, vocab_size=PERIOD)
 
     def run() -> float:
-        drafter, chance, seconds = NgramDrafter(shortest=0), Seeded(0), 0.0
+        drafter, chance, seconds = NgramDrafter(), Seeded(0), 0.0
         drafter.propose(text[:-LOOKUPS], 4, chance)  # reads all that stands there
         for end in range(context - LOOKUPS, context):
             tokens = text[: end + 1]

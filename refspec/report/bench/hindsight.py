@@ -11,12 +11,12 @@ from refspec.draft.ngram import NgramDrafter
 from refspec.lm import Tokens
 
 
-def agreements(drafter: NgramDrafter, prompt: Tokens, generated: Tokens, most: int) -> list[int]:
+def agreements(prompt: Tokens, generated: Tokens, most: int) -> list[int]:
     """At each token of `generated` but the first: how many of up to `most` that lookup proposes there are what follows.
 
     The first token comes with the prefill.
     """
-    chance = Seeded(0)
+    drafter, chance = NgramDrafter(), Seeded(0)
     found = []
     for i in range(1, len(generated)):
         proposed = drafter.propose(prompt + generated[:i], most, chance).tokens

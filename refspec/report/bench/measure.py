@@ -4,10 +4,10 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from refspec import home
 from refspec.cached_lm import CachedLM
+from refspec.draft.ngram import NgramDrafter
 from refspec.errors import BadArgument
 from refspec.generate import AnyDrafter
 from refspec.lm import Tokens
@@ -18,7 +18,6 @@ from refspec.report.bench.clock import alternate
 from refspec.report.bench.parts import Against, Bench, Passes, Setup
 from refspec.report.bench.race import Runner, ours, race
 from refspec.report.bench.results import results
-from refspec.report.engine import lookup
 
 MOST = 15  # the greatest gamma of the profiles, and of hindsight
 
@@ -109,7 +108,7 @@ def on_prompts(setup: Setup, pair: Pair, found: Passes, texts: Prompts, profile:
     """texts: (category, ids)."""
 
     def drafter() -> AnyDrafter:
-        return lookup(setup.gamma) if pair.draft is None else pair.draft
+        return NgramDrafter() if pair.draft is None else pair.draft
 
     common = {"temperature": setup.temperature, "max_new_tokens": setup.max_new_tokens}
     runners = {
@@ -132,8 +131,7 @@ def on_prompts(setup: Setup, pair: Pair, found: Passes, texts: Prompts, profile:
     greedy = setup.temperature == 0
     most = max(MOST, setup.gamma if isinstance(setup.gamma, int) else len(profile.verify) - 1)
     priced = costs.Costs(found.curves[0].verify(most), found.draft_cost.c.median, found.draft_cost.lookup)
-    drafts = partial(lookup, setup.gamma) if pair.draft is None else None
-    outcome = results(texts, ran["plain"], ran["speculative"], priced, drafts, greedy=greedy, most=most)
+    outcome = results(texts, ran["plain"], ran["speculative"], priced, greedy=greedy, most=most)
     show(table.categories(outcome))
     show(table.positions(outcome))
     if not against:

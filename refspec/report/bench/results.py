@@ -1,10 +1,9 @@
 """What a race comes to: by category, over all of them, by position in the draft; and what the cost model had promised."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from refspec.draft.ngram import NgramDrafter
 from refspec.lm import Tokens
 from refspec.loop import Round
 from refspec.report.bench.clock import geometric_mean
@@ -90,16 +89,15 @@ def results(
     plain: Sequence[Decoded],
     speculative: Sequence[Decoded],
     costs: Costs,
-    lookup: Callable[[], NgramDrafter] | None,
     *,
     greedy: bool,
     most: int,
 ) -> Results:
-    """prompts: (category, ids). lookup: makes the drafter whose drafts hindsight may choose from, up to `most` a round."""
+    """prompts: (category, ids). most: the greatest gamma that hindsight may choose."""
     categories = []
     for name, chosen in by_category(prompts).items():
         texts = [prompts[i][1] for i in chosen]
-        categories.append(category(name, texts, pick(plain, chosen), pick(speculative, chosen), costs, lookup, greedy, most))
+        categories.append(category(name, texts, pick(plain, chosen), pick(speculative, chosen), costs, greedy, most))
     ranked = sorted((each.speed_up.times, each.category) for each in categories if each.speed_up.times is not None)
     speed_up = geometric_mean(each.speed_up.times for each in categories)
     predicted = geometric_mean(each.predicted for each in categories)
@@ -135,7 +133,6 @@ def category(
     plain: Sequence[Decoded],
     speculative: Sequence[Decoded],
     costs: Costs,
-    lookup: Callable[[], NgramDrafter] | None,
     greedy: bool,
     most: int,
 ) -> Category:
@@ -144,8 +141,8 @@ def category(
     tested, accepted = sum(min(each.drafted, each.accepted + 1) for each in rounds), sum(each.accepted for each in rounds)
     spent = sum(costs.of_round(each.drafted) for run in speculative for each in run.rounds[1:])
     bound = None
-    if greedy and lookup is not None:
-        seen = [agreements(lookup(), prompt, each.tokens, most) for prompt, each in zip(prompts, plain, strict=True)]
+    if greedy and costs.lookup:
+        seen = [agreements(prompt, each.tokens, most) for prompt, each in zip(prompts, plain, strict=True)]
         bound = ratio(sum(map(len, seen)), sum(least_cost(each, costs.of_round, most) for each in seen))
     return Category(
         category=name,
