@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from refspec.errors import ModelNotFound
+from refspec.errors import BadArgument, ModelNotFound
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,10 @@ EMBEDDED = {
 def home() -> Path:
     """The folder of everything fetched: REFSPEC_HOME, or `refspec` in the user's cache."""
     if chosen := os.environ.get("REFSPEC_HOME"):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise BadArgument(f"REFSPEC_HOME is {chosen}, and there is no such user; give a folder") from None
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refspec"
 
 

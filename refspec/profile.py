@@ -40,10 +40,12 @@ class Profile:
         """Raises BadProfile for a file that holds none."""
         try:
             given = json.loads(Path(path).read_text(encoding="utf-8"))
+            if not isinstance(given["verify"], list):
+                raise TypeError("verify is no list")
             verify, draft = (tuple(map(float, given["verify"])), float(given["draft"]))
         except FileNotFoundError:
             raise BadProfile(f"{path}: no such file; `refspec bench --save-profile {path}` writes one") from None
-        except (ValueError, TypeError, KeyError, OSError) as error:
+        except (ValueError, TypeError, KeyError, OSError, RecursionError, OverflowError) as error:
             raise BadProfile(f'{path} is no profile ({error}); it is an object with "verify", a list, and "draft"') from None
         return cls(verify, draft, str(given.get("about", "")))
 

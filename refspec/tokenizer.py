@@ -36,19 +36,28 @@ class Tokenizer:
         """The text of `ids`, special tokens left out. An incomplete UTF-8 sequence shows as U+FFFD."""
         return str(self._library.decode(list(ids), skip_special_tokens=True))
 
-    def chat(self, messages: Sequence[dict[str, str]]) -> str:
-        """The prompt that asks the model for its turn after `messages` ({"role": ..., "content": ...}).
+    @property
+    def has_chat(self) -> bool:
+        """Whether there is a template for `chat`."""
+        return self._template() is not None
 
-        The template is a program that came with the weights, so it runs sandboxed. Raises BadTokenizer without a
-        template, without jinja2, or where the template refuses the messages.
-        """
+    def _template(self) -> str | None:
         template = self._settings.get("chat_template")
         if self._template_file.is_file():
             template = self._template_file.read_text(encoding="utf-8", errors="replace")
         if isinstance(template, list):  # several named ones
             named = {each.get("name"): each.get("template") for each in template if isinstance(each, dict)}
             template = named.get("default")
-        if not isinstance(template, str):
+        return template if isinstance(template, str) else None
+
+    def chat(self, messages: Sequence[dict[str, str]]) -> str:
+        """The prompt that asks the model for its turn after `messages` ({"role": ..., "content": ...}).
+
+        The template is a program that came with the weights, so it runs sandboxed. Raises BadTokenizer without a
+        template, without jinja2, or where the template refuses the messages.
+        """
+        template = self._template()
+        if template is None:
             raise BadTokenizer("this model has no chat template; leave out the chat option or use an instruction-tuned model")
         try:
             from jinja2 import TemplateError

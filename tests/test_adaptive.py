@@ -91,6 +91,27 @@ def test_a_model_that_is_refused_is_asked_for_less_and_then_tried_again() -> Non
     assert len(drafter.propose(text, 4, refspec.Tape([])).tokens) == 4
 
 
+def test_what_a_user_adds_is_no_round_and_an_interrupted_reading_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (1, 2, 3, 4) * 10
+    for more in (0, 1, 600):  # a turn of a chat: no yield of the drafter's
+        used, fresh = (refspec.AdaptiveDrafter(refspec.NgramDrafter(), ODDS) for _ in range(2))
+        used.propose(text[:20], 1, refspec.Tape([]))
+        longer = text + tuple(range(10, 10 + more)) + text
+        assert used.propose(longer, 4, refspec.Tape([])) == fresh.propose(longer, 4, refspec.Tape([]))
+        assert used.state == fresh.state
+    broken, add, calls = refspec.NgramDrafter(), refspec.NgramDrafter._add, itertools.count()
+
+    def interrupted(self: refspec.NgramDrafter, suffix: Tokens, token: int) -> None:
+        if next(calls) == 40:
+            raise KeyboardInterrupt
+        add(self, suffix, token)
+
+    monkeypatch.setattr(refspec.NgramDrafter, "_add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        broken.propose(text, 4, refspec.Tape([]))
+    assert broken.forecast(text, 4) == refspec.NgramDrafter().forecast(text, 4)
+
+
 def test_a_new_text_starts_from_nothing() -> None:
     """So that the same drafter, used twice, gives the same draft twice."""
     used, fresh = (refspec.AdaptiveDrafter(refspec.NgramDrafter(), ODDS) for _ in range(2))
@@ -227,7 +248,17 @@ def test_profiles_are_kept_and_damaged_ones_refused(tmp_path: Path) -> None:
         assert len(refspec.Profile.load(path).verify) == 16
     with pytest.raises(BadProfile, match="no such file"):
         refspec.Profile.load(tmp_path / "none.json")
-    for damaged in ("", "[1]", "{}", '{"verify": 3, "draft": 0}', '{"verify": [1, "x"], "draft": 0}', '{"verify": [1]}'):
+    for damaged in (
+        "[" * 200_000,
+        '{"verify": [1, 1' + "0" * 400 + '], "draft": 0}',
+        '{"verify": "111", "draft": 0}',
+        "",
+        "[1]",
+        "{}",
+        '{"verify": 3, "draft": 0}',
+        '{"verify": [1, "x"], "draft": 0}',
+        '{"verify": [1]}',
+    ):
         (tmp_path / "bad.json").write_text(damaged)
         with pytest.raises(BadProfile, match="is no profile"):
             refspec.Profile.load(tmp_path / "bad.json")

@@ -37,7 +37,11 @@ All three models are GPT-2s of one vocabulary."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    try:
+        options = parser().parse_args(arguments)
+    except RefspecError as error:  # REFSPEC_HOME, which the help names
+        complain(str(error))
+        return 2
     try:
         options.run(options)
     except (RefspecError, OSError) as error:  # OSError: a full disk, a folder that may not be written
@@ -156,9 +160,18 @@ def run_inspect(options: argparse.Namespace) -> None:
     print(describe(options.model))
 
 
+SHAPE = ("vocab", "context", "layers", "width", "heads")  # settings that a model to start from has already
+
+
 def run_train(options: argparse.Namespace) -> None:
+    defaults = TrainSettings()
+    if options.start is not None:
+        for name in SHAPE:
+            if getattr(options, name) != getattr(defaults, name):
+                raise BadArgument(f"start {options.start} brings its own shape and vocabulary; leave out --{name}")
     settings, run = chosen(options, TrainSettings), run_folder(options)
-    vocabulary, start = (name and find(name) for name in (options.start or options.tokenizer, options.start))
+    start = None if options.start is None else find(options.start)
+    vocabulary = start if options.tokenizer is None else find(options.tokenizer)
     if start and options.out.resolve() == start.resolve():
         raise BadArgument(f"out is {options.out}, which is the model to start from; give another folder")
     start_pytorch(options.threads)

@@ -34,7 +34,6 @@ def train(corpus_file: Path, out: Path, run: Path, settings: TrainSettings, *, t
     torch.manual_seed(settings.seed)
     shape = Shape(tokenizer.get_vocab_size(), settings.context, settings.layers, settings.width, settings.heads)
     model = start or TorchGPT2(shape)
-    assert model.shape == shape
     model.dropout = settings.dropout
     parts = optimisers(model, lr=settings.lr, weight_decay=settings.weight_decay)
 

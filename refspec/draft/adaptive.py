@@ -65,7 +65,8 @@ class AdaptiveDrafter:
     def _learn(self, tokens: Tokens) -> None:
         """See what became of the last draft: the text since then is as much of it as was accepted, and a token more."""
         came = tokens[len(self._seen) :]
-        if not self._seen or not came or tokens[: len(self._seen)] != self._seen:
+        longest = len(self._drafted) + 1  # a round; where more came, someone else wrote it
+        if not self._seen or not 1 <= len(came) <= longest or tokens[: len(self._seen)] != self._seen:
             self._start_again()
             return
         self._tokens += len(came)

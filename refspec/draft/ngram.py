@@ -91,7 +91,8 @@ class NgramDrafter:
     def _read(self, tokens: Tokens) -> None:
         if tokens[: len(self._tokens)] != self._tokens:
             self._forget()
-        for end in range(len(self._tokens), len(tokens)):
+        known, self._tokens = len(self._tokens), (-1,)  # of no text: what is interrupted starts again
+        for end in range(known, len(tokens)):
             token, start = tokens[end], max(0, end - self.longest)
             if found := self._guess(tokens[start:end]):
                 guess, evidence = found

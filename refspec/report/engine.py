@@ -26,16 +26,18 @@ class Engine:
 
     model: Model
     drafter: Drafter | Model | None
+    profile: Profile | None
     options: argparse.Namespace
 
     @classmethod
     def load(cls, options: argparse.Namespace) -> "Engine":
+        profile = None if options.profile is None else Profile.load(options.profile)
         model = load(options.model, row_invariant=options.row_invariant)
         if options.ngram:
-            return cls(model, NgramDrafter(), options)
+            return cls(model, NgramDrafter(), profile, options)
         if options.draft is None:
-            return cls(model, None, options)
-        return cls(model, model if options.draft == options.model else load(options.draft), options)
+            return cls(model, None, profile, options)
+        return cls(model, model if options.draft == options.model else load(options.draft), profile, options)
 
     def start(self, request: Request) -> Run:
         return start(
@@ -44,7 +46,7 @@ class Engine:
             drafter=self.drafter,
             stop=stop_ids(self.model, request.stop),
             verify=RULES[self.options.verify],
-            profile=None if self.options.profile is None else Profile.load(self.options.profile),
+            profile=self.profile,
             **request.settings,
         )
 

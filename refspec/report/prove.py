@@ -84,8 +84,11 @@ def prove(claim: Theorem, *, vocab_size: int, gamma: int, horizon: int, models: 
     for name, value, least in (("vocab", vocab_size, 1), ("gamma", gamma, 0), ("horizon", horizon, 1), ("models", models, 1)):
         if value < least:
             raise BadArgument(f"{name} is {value}; it is at least {least}")
-    if vocab_size ** (horizon + 1) > 100_000:
-        raise BadArgument(f"{vocab_size}**{horizon} texts of as many rows are too many to enumerate; choose smaller sizes")
+    if horizon > 100 or vocab_size ** (horizon + 1) > 100_000:
+        raise BadArgument(
+            f"vocab {vocab_size} and horizon {horizon} make rows too many to enumerate; vocab ** (horizon + 1) is at most "
+            "100,000, horizon at most 100"
+        )
     chance = refspec.Seeded(seed)
     for model in range(1, models + 1):
         target, draft = random_table(chance, vocab_size, horizon), random_table(chance, vocab_size, horizon)

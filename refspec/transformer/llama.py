@@ -63,7 +63,8 @@ class Llama:
     ) -> Array:
         """tokens [n] -> logits [last, v] after each of the last `last` of them; the cache grows by n.
 
-        positions [n] and mask [n, n] or [n, m] default to a plain continuation of the cache; a tree of tokens brings its own.
+        positions [n] and mask [n, n] or [n, m] default to a plain continuation of the cache; a tree of tokens brings its own, in
+        which each token sees at least itself.
         """
         config, n, past = self.config, len(tokens), cache.length
         positions = np.arange(past, past + n) if positions is None else positions

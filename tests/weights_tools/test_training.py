@@ -1,6 +1,7 @@
 """Training and distillation: resumable after kill -9 at any moment, and saved so that transformers agrees."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the optional extra: pip install '.[train]'")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 import refspec  # noqa: E402
 from refspec.home import find  # noqa: E402
@@ -147,7 +150,27 @@ def test_a_trained_model_is_trained_further_and_kept_where_nothing_is_better(cor
     assert main([*common, f"--out={tmp_path / 'worse'}", "--lr=10", "--warmup=0"]) == 0
     assert f"best held-out loss {before:.4f}" in capsys.readouterr().out
     assert same_weights(tmp_path / "worse", trained / "model")
-    assert refspec.load(tmp_path / "worse").logits((1, 2)).shape == (2, 300)
+    assert refspec.load(tmp_path / "worse").config == refspec.load(trained / "model").config
+
+
+def test_a_start_keeps_its_own_shape_and_its_padding(corpus, trained, tmp_path, capsys):
+    common = ["train", f"--corpus={corpus}", f"--out={tmp_path / 'out'}", "--steps=1", "--batch=2"]
+    for mistake, said in (
+        (["--start=tiny-draft", "--layers=4"], "brings its own shape and vocabulary; leave out --layers"),
+        (["--start="], ""),
+        ([f"--start={tmp_path / 'out'}"], "out"),
+    ):
+        assert said in refusal(capsys, *common, *mistake)
+    padded = tmp_path / "padded"
+    shutil.copytree(trained / "model", padded)
+    tensors = load_file(padded / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("wte.weight"))
+    tensors[name] = torch.cat([tensors[name], torch.zeros(20, tensors[name].shape[1], dtype=tensors[name].dtype)])
+    save_file(tensors, padded / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((padded / "config.json").read_text())
+    (padded / "config.json").write_text(json.dumps(config | {"vocab_size": len(tensors[name])}))
+    assert main([*common, f"--start={padded}"]) == 0
+    assert refspec.load(tmp_path / "out").config.vocab_size == len(tensors[name])
 
 
 def test_a_second_ctrl_c_stops_at_once(corpus, tmp_path, monkeypatch):

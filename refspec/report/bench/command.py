@@ -47,8 +47,11 @@ def check(options: argparse.Namespace) -> None:
         raise BadArgument("--profile holds the costs that --gamma auto bets by; give both or neither")
     if options.against is not None:
         peers.require()
-    if options.save_profile is not None and not Path(options.save_profile).absolute().parent.is_dir():
-        raise BadArgument(f"{options.save_profile} cannot be written; its folder is not there")
+    if options.seed < 0:
+        raise BadArgument(f"seed is {options.seed}; a seed is an integer >= 0")
+    to = options.save_profile
+    if to is not None and (to.endswith("/") or Path(to).is_dir() or not Path(to).absolute().parent.is_dir()):
+        raise BadArgument(f"{to} cannot be written; its folder is not there, or it is a folder itself")
     if options.plot is not None:
         if find_spec("matplotlib") is None:
             raise BadArgument("--plot needs matplotlib; run: pip install '.[plot]'")

@@ -10,7 +10,7 @@ from refspec.cached_lm import CachedLM
 from refspec.draft.ngram import NgramDrafter
 from refspec.errors import BadArgument
 from refspec.generate import AnyDrafter
-from refspec.lm import Tokens
+from refspec.lm import Tokens, require_same_vocabulary
 from refspec.model import Model, load
 from refspec.profile import Profile
 from refspec.report.bench import costs, machine, passes, peers, prompts, table
@@ -43,6 +43,8 @@ class Pair:
         model = load(name, row_invariant=options.row_invariant)
         seconds = time.perf_counter() - started
         draft = None if draft_name is None else load(draft_name, row_invariant=options.row_invariant)
+        if draft is not None:
+            require_same_vocabulary(model.language_model(), draft.language_model())
         for each in (model, draft):
             if each is not None and each.config.context < passes.LEAST_CONTEXT:
                 raise BadArgument(f"{each.name} has a context of {each.config.context}; measuring takes {passes.LEAST_CONTEXT}")

@@ -8,7 +8,7 @@ from reprlib import repr as short
 
 import refspec
 from refspec.cached_lm import check_ids
-from refspec.errors import BadArgument, BadTokenizer, ContextExceeded
+from refspec.errors import BadArgument, ContextExceeded
 from refspec.lm import Tokens
 from refspec.model import Model
 from refspec.report.engine import prompt_ids
@@ -56,11 +56,8 @@ def from_line(line: bytes, where: str) -> Prompt:
 
 
 def has_chat(model: Model) -> bool:
-    """Whether the model can be asked by its chat template."""
-    try:
-        return model.tokenizer is not None and bool(model.tokenizer.chat([{"role": "user", "content": "Hello"}]))
-    except BadTokenizer:
-        return False
+    """Whether the model has a chat template. Raises BadTokenizer where it has one that cannot be run."""
+    return model.tokenizer is not None and model.tokenizer.has_chat
 
 
 def encode(model: Model, prompts: list[Prompt], *, chat: bool, new_tokens: int, leave_out: bool) -> list[tuple[str, Tokens]]:
