@@ -33,7 +33,7 @@ class NgramDrafter:
     not continue that one. What is proposed, and forecast, is a function of the text alone.
     """
 
-    FEW = 20
+    FEW = 20  # drafts, of which a row that one reaches is worth no forecast
 
     def __init__(self, longest: int = 8, shortest: int = 1) -> None:
         if not 1 <= shortest <= longest:
