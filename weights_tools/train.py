@@ -32,8 +32,9 @@ def train(corpus_file: Path, out: Path, run: Path, settings: TrainSettings, *, t
     corpus = encode(split, tokenizer)
     corpus.must_hold(settings.context)
     torch.manual_seed(settings.seed)
-    shape = Shape(tokenizer.get_vocab_size(), settings.context, settings.layers, settings.width, settings.heads)
-    model = start or TorchGPT2(shape)
+    model = start or TorchGPT2(
+        Shape(tokenizer.get_vocab_size(), settings.context, settings.layers, settings.width, settings.heads)
+    )
     model.dropout = settings.dropout
     parts = optimisers(model, lr=settings.lr, weight_decay=settings.weight_decay)
 
