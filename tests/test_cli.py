@@ -278,6 +278,14 @@ def test_chat_applies_the_template_and_nothing_around_it(run: Run, draft_folder:
     assert_refused(run("generate", "Hi", "--chat", *common), "no chat template")
 
 
+def test_without_jinja2_a_chat_is_refused_and_not_measured_as_plain_text(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert_refused(run("generate", "Hi", "--chat", "--model", folder), "need jinja2")
+    assert_refused(run("bench", "--model", folder, "--ngram", "--quick"), "need jinja2")
+
+
 def test_stop_is_an_id_or_a_text_of_one_token(run: Run, folder: Path) -> None:
     common = ("generate", PROMPT, "--model", folder, "--json", "--seed", 8)
     tokens = parsed(run(*common, "--stop", 0)[1])["tokens"]
