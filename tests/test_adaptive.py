@@ -103,11 +103,11 @@ def test_what_a_user_adds_is_no_round_and_an_interrupted_reading_starts_again(mo
 
     def interrupted(self: refspec.NgramDrafter, suffix: Tokens, token: int) -> None:
         if next(calls) == 40:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("at the 40th suffix")
         add(self, suffix, token)
 
     monkeypatch.setattr(refspec.NgramDrafter, "_add", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="at the 40th suffix"):
         broken.propose(text, 4, refspec.Tape([]))
     assert broken.forecast(text, 4) == refspec.NgramDrafter().forecast(text, 4)
 
@@ -262,7 +262,14 @@ def test_profiles_are_kept_and_damaged_ones_refused(tmp_path: Path) -> None:
         (tmp_path / "bad.json").write_text(damaged)
         with pytest.raises(BadProfile, match="is no profile"):
             refspec.Profile.load(tmp_path / "bad.json")
-    for verify_costs, draft in (([2, 3], 0), ([], 0), ([1, -1], 0), ([1, float("nan")], 0), ([1, 2], -1), ([1, 2], float("inf"))):
-        (tmp_path / "bad.json").write_text(json.dumps({"verify": verify_costs, "draft": draft}))
-        with pytest.raises(BadProfile):
+    infinity, nan = float("inf"), float("nan")
+    for verify_costs in ([2, 3], [], [1, -1], [1, 0], [1, nan], [1, infinity]):
+        (tmp_path / "bad.json").write_text(json.dumps({"verify": verify_costs, "draft": 0}))
+        with pytest.raises(BadProfile, match=r"verify is .* the first of them 1"):
             refspec.Profile.load(tmp_path / "bad.json")
+    for draft in (-1, infinity, nan):
+        (tmp_path / "bad.json").write_text(json.dumps({"verify": [1, 2], "draft": draft}))
+        with pytest.raises(BadProfile, match=r"draft is .* at least 0"):
+            refspec.Profile.load(tmp_path / "bad.json")
+    (tmp_path / "bad.json").write_text(json.dumps({"verify": [1, 2], "draft": 0}))  # what they are neighbours of
+    assert refspec.Profile.load(tmp_path / "bad.json") == refspec.Profile((1.0, 2.0), 0.0)

@@ -171,12 +171,15 @@ def test_a_run_over_rows_with_minus_infinity(name: str) -> None:
 @pytest.mark.parametrize("bad", [[np.nan, 0.5, 0.5], [np.nan] * 3, [0.0, 0.0, 0.0]])
 def test_a_target_row_that_is_no_law_is_refused(name: str, bad: list[float]) -> None:
     draft = Draft((0,), np.array([[0.5, 0.5, 0.0]]), 0)
-    with np.errstate(invalid="ignore"), pytest.raises(BadProbabilities):
+    assert verify.RULES[name](draft, np.array([[0.0, 1.0, 0.0]] * 2), refspec.Tape([0.5] * 9)) == Verdict(0, 1)
+    with np.errstate(invalid="ignore"), pytest.raises(BadProbabilities, match=r"cannot (pick from|race) 3 weights"):
         verify.RULES[name](draft, np.array([bad, bad]), refspec.Tape([0.5] * 9))
 
 
 @pytest.mark.parametrize("rule", [verify.token, verify.block])
 @pytest.mark.parametrize("q", [[0.0, 1.0], [np.nan, 0.5], [-0.5, 1.5]])
 def test_a_draft_that_its_own_law_does_not_allow_is_refused(rule: verify.Rule, q: list[float]) -> None:
-    with pytest.raises(BrokenDrafter):
-        rule(Draft((0,), np.array([q]), 0), np.full((2, 2), 0.5), refspec.Seeded(0))
+    target_probs = np.full((2, 2), 0.5)
+    with pytest.raises(BrokenDrafter, match=rf"drafted token 0 at position 0 has draft probability {q[0]};"):
+        rule(Draft((0,), np.array([q]), 0), target_probs, refspec.Seeded(0))
+    assert rule(Draft((1,), np.array([[0.0, 1.0]]), 0), target_probs, refspec.Tape([0.25] * 3)).accepted == 1

@@ -62,9 +62,17 @@ def test_numpy_integers_do_not_overflow() -> None:
     assert law(lambda chance: chance.pick(weights)) == {0: THIRD, 1: THIRD, 2: THIRD}
 
 
-@pytest.mark.parametrize("weights", [np.array([0.5, 0.5]), np.array([0, 0]), np.array([]), np.array([2, -1])])
-def test_floats_and_what_is_no_weight_are_refused(weights: np.ndarray) -> None:
-    with pytest.raises(BadProbabilities):
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (np.array([0.5, 0.5]), "is a float64; exact enumeration takes ints and Fractions"),
+        (np.array([0, 0]), r"cannot pick from the weights \(0, 0\)"),
+        (np.array([]), r"cannot pick from the weights \(\)"),
+        (np.array([2, -1]), r"cannot pick from the weights \(2, -1\)"),
+    ],
+)
+def test_floats_and_what_is_no_weight_are_refused(weights: np.ndarray, said: str) -> None:
+    with pytest.raises(BadProbabilities, match=said):
         law(lambda chance: chance.pick(weights))
 
 
@@ -171,7 +179,7 @@ def test_sequence_law_bounds_each_round_and_compares_vocabularies() -> None:
     with pytest.raises(EnumerationLimit, match="more than 5 paths"):
         sequence_law(target, drafter, gamma=2, max_new_tokens=3, max_paths=5)
     target.token_map, drafter.language_model.token_map = {"a": 0}, {"b": 0}
-    with pytest.raises(VocabularyMismatch):
+    with pytest.raises(VocabularyMismatch, match="map 2 tokens differently"):
         sequence_law(target, drafter, gamma=2, max_new_tokens=3)
 
 
@@ -302,5 +310,5 @@ def test_the_float_loop_is_within_the_declared_bound_of_the_rational_one(rule: s
 
 
 def test_the_interval_chance_refuses_races() -> None:
-    with pytest.raises(BadArgument):
+    with pytest.raises(BadArgument, match="does not enumerate races"):
         law(lambda chance: chance.race(0, np.array([0.5, 0.5])), chance=IntervalChance)

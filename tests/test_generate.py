@@ -98,7 +98,7 @@ def test_an_empty_text_is_refused_even_where_the_tokenizer_adds_a_begin_token(tm
     begins = refspec.load(tmp_path / "begins")
     assert begins.tokenizer is not None
     assert len(begins.tokenizer.encode("")) == 1
-    with pytest.raises(BadArgument):
+    with pytest.raises(BadArgument, match="the prompt is empty"):
         refspec.generate(begins, "")
 
 
@@ -151,38 +151,58 @@ def test_a_draft_with_a_shorter_context_drafts_less(target: refspec.Model, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("prompt", "options"),
+    ("prompt", "options", "said"),
     [
-        ("", {}),
-        ([], {}),
-        ([-1], {}),
-        ([259], {}),
-        ("x", {"gamma": -1}),
-        ("x", {"gamma": -1, "drafter": refspec.NgramDrafter()}),
-        ("x", {"temperature": -0.5}),
-        ("x", {"temperature": float("nan")}),
-        ("x", {"top_p": 0.0}),
-        ("x", {"top_p": 1.5}),
-        ("x", {"top_k": 0}),
-        ("x", {"min_p": 2.0}),
-        ("x", {"max_new_tokens": -1}),
-        ("x", {"temperature": 10**400}),
-        ("x", {"stop": ["<|end|>"]}),
-        ("x", {"verify": "token"}),
-        ("x", {"drafter": "distilgpt2"}),
-        ([1.5, 2.0], {}),
-        ("x", {"seed": -1}),
+        ("", {}, "the prompt is empty"),
+        ([], {}, "the prompt is empty"),
+        ([-1], {}, "token id -1"),
+        ([259], {}, "token id 259 .* from 0 to 258"),
+        ("x", {"gamma": -1}, "gamma is -1"),
+        ("x", {"gamma": -1, "drafter": refspec.NgramDrafter()}, "gamma is -1"),
+        ("x", {"gamma": "much"}, "gamma is 'much'"),
+        ("x", {"temperature": -0.5}, "temperature is -0.5"),
+        ("x", {"temperature": float("nan")}, "temperature is nan"),
+        ("x", {"temperature": 10**400}, "temperature is 1000"),
+        ("x", {"top_p": 0.0}, "top_p is 0.0"),
+        ("x", {"top_p": 1.5}, "top_p is 1.5"),
+        ("x", {"top_k": 0}, "top_k is 0"),
+        ("x", {"min_p": 2.0}, "min_p is 2.0"),
+        ("x", {"max_new_tokens": -1}, "max_new_tokens is -1"),
+        ("x", {"stop": ["<|end|>"]}, "it holds token ids, not texts"),
+        ("x", {"verify": "token"}, "verify is 'token'"),
+        ("x", {"drafter": "distilgpt2"}, "drafter is 'distilgpt2'"),
+        ([1.5, 2.0], {}, "neither a text nor a sequence of whole-number ids"),
+        ("x", {"seed": -1}, "seed is -1"),
     ],
 )
-def test_bad_input_is_one_clear_line(target: refspec.Model, prompt: object, options: dict) -> None:
-    with pytest.raises(BadArgument) as error:
+def test_bad_input_is_one_clear_line(target: refspec.Model, prompt: object, options: dict, said: str) -> None:
+    with pytest.raises(BadArgument, match=said) as error:
         refspec.generate(target, prompt, **options)
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_input_at_the_edge_of_what_is_allowed_is_taken(target: refspec.Model) -> None:
+    """Each is the neighbour of a refusal above."""
+    for prompt, options in (
+        ([0], {}),
+        ([258], {}),
+        ("x", {"gamma": 0, "drafter": refspec.NgramDrafter()}),
+        ("x", {"temperature": 0}),
+        ("x", {"temperature": 1e300}),
+        ("x", {"top_p": 1}),
+        ("x", {"top_k": 1}),
+        ("x", {"min_p": 1.0}),
+        ("x", {"min_p": 0.0}),
+        ("x", {"seed": 0}),
+        (np.array([1, 2]), {}),
+    ):
+        assert len(refspec.generate(target, prompt, **{"max_new_tokens": 2, "stop": (), **options}).tokens) == 2
+    assert refspec.generate(target, "x", max_new_tokens=0).tokens == ()
+
+
 def test_a_draft_with_another_vocabulary_is_refused(target: refspec.Model, tmp_path: Path) -> None:
     other = refspec.load(write_folder(tmp_path / "other", {**LLAMA, "vocab_size": 300}, tokenizer=False))
-    with pytest.raises(VocabularyMismatch):
+    with pytest.raises(VocabularyMismatch, match="the target has 259 tokens and the draft 300"):
         refspec.generate(target, "x", drafter=other)
 
 
@@ -190,7 +210,7 @@ def test_float64_is_the_same_model(target: refspec.Model, tmp_path: Path) -> Non
     exact = refspec.load(write_folder(tmp_path / "target"), dtype=np.float64)
     difference = np.abs(exact.logits([1, 2, 3]) - target.logits([1, 2, 3])).max()
     assert 0 < difference < 1e-4  # float32 has 7 digits and these logits are of order one
-    with pytest.raises(BadArgument):
+    with pytest.raises(BadArgument, match=r"dtype is .*float16"):
         refspec.load(tmp_path / "target", dtype=np.float16)
 
 

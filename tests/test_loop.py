@@ -69,7 +69,7 @@ def test_pick_is_the_inverse_cdf(weights: list[float], u: float) -> None:
     for weight in weights:  # the same additions in the same order as a cumulative sum
         total += weight
     if total == 0 or total == np.inf:
-        with pytest.raises(BadProbabilities):
+        with pytest.raises(BadProbabilities, match=f"that sum to {total};"):
             pick_at(u, np.array(weights))
         return
     index = pick_at(u, np.array(weights))
@@ -82,7 +82,7 @@ def test_pick_is_the_inverse_cdf(weights: list[float], u: float) -> None:
 
 @pytest.mark.parametrize("weights", [[], [0.0, 0.0], [0.5, -0.1], [0.5, float("nan")], [np.inf, 1.0]])
 def test_pick_refuses_what_is_no_weight(weights: list[float]) -> None:
-    with pytest.raises(BadProbabilities):
+    with pytest.raises(BadProbabilities, match=f"cannot pick from {len(weights)} weights"):
         refspec.Seeded(0).pick(np.array(weights))
 
 
@@ -96,9 +96,9 @@ def test_a_tape_replays_seeded_and_may_have_values_left() -> None:
     ]
     assert outputs[0] == outputs[1]
     assert 20 < tape.position < 200
-    with pytest.raises(TapeExhausted):
+    with pytest.raises(TapeExhausted, match="held 0 uniforms"):
         refspec.Tape([]).pick(np.array([1.0]))
-    with pytest.raises(BadArgument):
+    with pytest.raises(BadArgument, match=r"the tape holds 1\.0"):
         refspec.Tape([1.0])
 
 
@@ -248,55 +248,71 @@ def test_a_record_of_races_is_the_run_without_one() -> None:
     assert next(unasked).record is None
 
 
-@pytest.mark.parametrize(
-    "draft",
-    [
-        Draft((0, 1, 2)),
-        Draft((3,)),
-        Draft((-1,)),
-        Draft((0,), np.array([[0.5, 0.5]])),
-        Draft((0,), np.array([[1.0, 0.0, 0.0]] * 2)),
-        Draft((0,), start=5),
-        Draft((0,), np.array([[0.5, 0.25, 0.0]])),
-        Draft((0,), np.array([[1.5, -0.5, 0.0]])),
-        Draft((0,), np.array([[Fraction(1, 2), Fraction(1, 4), Fraction(0)]])),
-    ],
-    ids=[
-        "too many",
-        "beyond the vocabulary",
-        "negative",
-        "narrow row",
-        "a row too many",
-        "another position",
-        "no law",
-        "negative",
-        "no exact law",
-    ],
-)
-def test_a_draft_that_is_no_proposal_is_refused(draft: Draft) -> None:
-    class Broken:
+NO_PROPOSALS = {
+    "too many": (Draft((0, 1, 2)), "returned 3 tokens where at most 2 were asked for"),
+    "beyond the vocabulary": (Draft((3,)), "returned token 3; the target's ids run from 0 to 2"),
+    "below the vocabulary": (Draft((-1,)), "returned token -1;"),
+    "narrow row": (Draft((0,), np.array([[0.5, 0.5]])), r"laws of shape \(1, 2\) for 1 tokens of 3 ids"),
+    "a row too many": (Draft((0,), np.array([[1.0, 0.0, 0.0]] * 2)), r"laws of shape \(2, 3\) for 1 tokens"),
+    "another position": (Draft((0,), start=5), "starts at position 5 where the text has 1 tokens"),
+    "no law": (Draft((0,), np.array([[0.5, 0.25, 0.0]])), r"a row that sums to 0\.75"),
+    "negative": (Draft((0,), np.array([[1.5, -0.5, 0.0]])), r"a row that sums to 1\.0; a law has entries >= 0"),
+    "no exact law": (Draft((0,), np.array([[Fraction(1, 2), Fraction(1, 4), Fraction(0)]])), "a row that sums to 3/4"),
+}
+PROPOSALS = {
+    "as many as asked for": Draft((0, 1)),
+    "none": Draft(()),
+    "the last id": Draft((2,)),
+    "a law": Draft((0,), np.array([[0.5, 0.25, 0.25]])),
+    "an exact law": Draft((0,), np.array([[Fraction(1, 2), Fraction(1, 4), Fraction(1, 4)]])),
+    "at its position": Draft((0,), start=1),
+    "a law in float32": Draft((0,), np.array([[0.9, 0.05, 0.05]], np.float32)),
+}
+
+
+def first_round_of(draft: Draft) -> refspec.Round:
+    """Only the first, where two tokens are asked for: a drafter that is deaf to how many are asked goes wrong later."""
+
+    class Deaf:
         def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
             return draft
 
-    with pytest.raises(BrokenDrafter):
-        refspec.speculative(TARGET, Broken(), (), gamma=2, max_new_tokens=8, chance=refspec.Seeded(0))
+    return next(refspec.loop.rounds(TARGET, Deaf(), (0,), gamma=2, max_new_tokens=8, chance=refspec.Seeded(0)))
+
+
+@pytest.mark.parametrize(("draft", "said"), NO_PROPOSALS.values(), ids=NO_PROPOSALS)
+def test_a_draft_that_is_no_proposal_is_refused(draft: Draft, said: str) -> None:
+    with pytest.raises(BrokenDrafter, match=said):
+        first_round_of(draft)
+
+
+@pytest.mark.parametrize("draft", PROPOSALS.values(), ids=PROPOSALS)
+def test_a_draft_that_is_a_proposal_is_not(draft: Draft) -> None:
+    assert first_round_of(draft).draft_tokens == draft.tokens
 
 
 @pytest.mark.parametrize("verdict", [Verdict(-1, 0), Verdict(2, 0), Verdict(0, 3), Verdict(0, -1)])
 def test_a_verdict_that_is_none_is_refused(verdict: Verdict) -> None:
-    with pytest.raises(BrokenRule):
-        refspec.speculative(
-            TARGET, Fixed((1,)), (), gamma=1, max_new_tokens=4, chance=refspec.Seeded(0), verify=lambda *_: verdict
-        )
+    options = {"gamma": 1, "max_new_tokens": 4, "chance": refspec.Seeded(0)}
+    with pytest.raises(BrokenRule, match="to a draft of 1 tokens"):
+        refspec.speculative(TARGET, Fixed((1,)), (), verify=lambda *_: verdict, **options)
+    for neighbour in (Verdict(0, 0), Verdict(0, 2), Verdict(1, 0), Verdict(1, 2)):
+        found = next(refspec.loop.rounds(TARGET, Fixed((1,)), (), verify=lambda *_, given=neighbour: given, **options))
+        assert (found.accepted, found.token) == (neighbour.accepted, neighbour.token)
 
 
 def test_bad_arguments() -> None:
-    for options in ({"gamma": -1, "max_new_tokens": 3}, {"gamma": 1, "max_new_tokens": -1}):
-        with pytest.raises(BadArgument):
+    for options, said in (
+        ({"gamma": -1, "max_new_tokens": 3}, "gamma is -1"),
+        ({"gamma": 1, "max_new_tokens": -1}, "max_new_tokens is -1"),
+    ):
+        with pytest.raises(BadArgument, match=said):
             refspec.speculative(TARGET, Fixed(()), (), chance=refspec.Seeded(0), **options)
-    with pytest.raises(BadArgument):
+    assert refspec.speculative(TARGET, Fixed(()), (), gamma=0, max_new_tokens=0, chance=refspec.Seeded(0)).tokens == ()
+    with pytest.raises(BadArgument, match="max_new_tokens is -1"):
         refspec.autoregressive(TARGET, (), max_new_tokens=-1, chance=refspec.Seeded(0))
-    with pytest.raises(BadArgument):
+    assert refspec.autoregressive(TARGET, (), max_new_tokens=0, chance=refspec.Seeded(0)) == ()
+    with pytest.raises(BadArgument, match="seed is -1"):
         refspec.Seeded(-1)
 
 
@@ -321,13 +337,13 @@ def test_a_table_answers_with_the_longest_suffix() -> None:
     rows = TARGET.probs((0, 2, 1), last=4).tolist()
     assert rows == [[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2], [0.0, 1.0, 0.0]]
     for last in (0, 5):
-        with pytest.raises(BadArgument):
+        with pytest.raises(BadArgument, match=f"last is {last} for 3 tokens; it is between 1 and 4"):
             TARGET.probs((0, 2, 1), last=last)
 
 
 @pytest.mark.parametrize("table", [{(): [0.5, 0.6]}, {(): [Fraction(1, 2), Fraction(1, 3)]}, {(): []}, {(): [1.5, -0.5]}])
 def test_a_row_that_is_no_law_is_refused(table: dict) -> None:
-    with pytest.raises(BadProbabilities):
+    with pytest.raises(BadProbabilities, match=f"a row of {len(table[()])} entries sums to {sum(table[()])};"):
         refspec.TableLM(table)
 
 

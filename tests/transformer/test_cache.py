@@ -48,7 +48,7 @@ class CacheAgainstList(RuleBasedStateMachine):
     @rule(beyond=st.integers(1, 3))
     def refuse_out_of_range(self, beyond: int) -> None:
         for length in (-beyond, len(self.rows) + beyond):
-            with pytest.raises(CacheRange):
+            with pytest.raises(CacheRange, match=f"rollback to {length} of a cache that holds {len(self.rows)} tokens"):
                 self.cache.rollback(length)
 
     @invariant()
@@ -66,8 +66,10 @@ def test_write_beyond_the_capacity_is_refused() -> None:
     cache = KVCache(1, 1, 1, np.float32, capacity=2)
     with pytest.raises(CacheRange, match="reserve first"):
         cache.write(0, np.zeros((1, 3, 1)), np.zeros((1, 3, 1)))
-    with pytest.raises(CacheRange):
+    with pytest.raises(CacheRange, match="advancing by 3 from 0 in a cache with room for 2"):
         cache.advance(3)
+    cache.advance(2)
+    assert cache.length == 2
 
 
 @pytest.fixture(scope="module", params=[GPT2, LLAMA], ids=["gpt2", "llama"])

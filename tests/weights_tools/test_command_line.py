@@ -1,5 +1,6 @@
 """What the command line answers without PyTorch: help, and every mistake that can be seen before anything is computed."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -154,9 +155,8 @@ def test_a_corpus_that_is_no_text(content: bytes | None, says: str, tmp_path: Pa
     path = tmp_path / "text.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BadArgument) as refused:
+    with pytest.raises(BadArgument, match=re.escape(says)):
         read_split(path)
-    assert says in str(refused.value)
     with pytest.raises(BadArgument, match="cannot be read"):
         read_split(tmp_path)
 

@@ -35,14 +35,14 @@ def test_an_interrupted_run_leaves_nothing_and_spares_what_was_there(tmp_path: P
     def interrupted() -> None:
         with staged(folder) as (model, _):
             (model / "config.json").write_text("{}")
-            raise reason
+            raise reason("half way")
 
-    with pytest.raises(reason):
+    with pytest.raises(reason, match="half way"):
         interrupted()
     assert list(tmp_path.iterdir()) == []
     with staged(folder) as (model, _):
         (model / "whole").touch()
-    with pytest.raises(reason):
+    with pytest.raises(reason, match="half way"):
         interrupted()
     assert [path.name for path in folder.iterdir()] == ["whole"]
 

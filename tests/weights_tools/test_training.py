@@ -83,7 +83,7 @@ def test_a_run_stopped_and_resumed_is_the_same_run_bit_for_bit(corpus, trained, 
         return real(*arguments, **options)
 
     monkeypatch.setattr(training, "training_batch", dies_at_step_seven)
-    with pytest.raises(MemoryError):
+    with pytest.raises(MemoryError, match="between checkpoints"):
         training.train(corpus, tmp_path / "model", tmp_path / "run", SETTINGS, checkpoint_seconds=0)
     # as if the last checkpoints had not been written yet: the log is ahead, and must be cut back
     training.train(corpus, tmp_path / "model", tmp_path / "run", SETTINGS)
@@ -391,11 +391,11 @@ def test_distillation_raises_acceptance_and_resumes_bit_for_bit(corpus, trained,
         nonlocal calls
         calls += 1
         if calls == 4:
-            raise MemoryError
+            raise MemoryError("in round four")
         return real(*arguments)
 
     monkeypatch.setattr(distilling, "sampled_sequences", dies_in_round_four)
-    with pytest.raises(MemoryError):
+    with pytest.raises(MemoryError, match="in round four"):
         run("halved")
     assert run("halved") == whole
     assert curve(tmp_path / "halved.run") == curve(tmp_path / "whole.run")
