@@ -65,3 +65,17 @@ class Violation:
 
 
 Property = Callable[[Subject, models.Case], Violation | None]
+
+
+def only_for(*rules: str) -> Callable[[Property], Property]:
+    """Marks a property that only these rules have: the others are not asked, rather than counted as passing."""
+
+    def mark(holds: Property) -> Property:
+        vars(holds)["rules"] = rules
+        return holds
+
+    return mark
+
+
+def is_for(holds: Property, rule: str) -> bool:
+    return rule in vars(holds).get("rules", verify.EXACT)

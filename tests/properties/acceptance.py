@@ -10,7 +10,7 @@ from typing import Any
 from models import Case
 
 import refspec
-from properties import Subject, Violation
+from properties import Subject, Violation, only_for
 from refspec import exact, verify
 from refspec.exact import total_variation
 from refspec.lm import Tokens
@@ -116,10 +116,9 @@ def one_draft_is_accepted_at_its_rate(subject: Subject, case: Case) -> Violation
     )
 
 
+@only_for("block")
 def block_accepts_no_less_than_token(subject: Subject, case: Case) -> Violation | None:
     """Block's expected accepted length is never below the token rule's."""
-    if subject.promises != "block":
-        return None
     ours, theirs = (expected(accepted_law(subject, case, case.gamma, rule)) for rule in (None, verify.token))
     return (
         None
@@ -128,11 +127,10 @@ def block_accepts_no_less_than_token(subject: Subject, case: Case) -> Violation 
     )
 
 
+@only_for("token", "block", "coupled")
 def a_draft_by_the_target_itself_is_accepted(subject: Subject, case: Case) -> Violation | None:
-    """Where p = q nothing is rejected, in any round of any branch (sample-match: promises no such thing)."""
+    """Where p = q nothing is rejected, in any round of any branch (sample-match promises no such thing)."""
     drafter = "coupled" if subject.promises == "coupled" else "model"
-    if subject.promises == "sample-match":
-        return None
 
     def refused(chance: refspec.Chance) -> bool:
         found = subject.rounds(

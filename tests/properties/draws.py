@@ -9,7 +9,7 @@ import numpy as np
 from models import Case
 
 import refspec
-from properties import Subject, Violation
+from properties import Subject, Violation, only_for
 from refspec.draft import Draft
 from refspec.errors import VocabularyMismatch
 from refspec.exact import total_variation
@@ -71,9 +71,10 @@ class Metered:
         return draft
 
 
+@only_for("token", "block", "sample-match")
 def a_question_costs_one_uniform(subject: Subject, case: Case) -> Violation | None:
     """A round draws what its rule's docstring says, and a tape of Seeded's uniforms replays it (N5)."""
-    if "coupled" in (subject.promises, case.drafter):
+    if case.drafter == "coupled":
         return None  # a race draws no uniform, and a tape's races are not Seeded's
     drafter = Metered(subject.drafter(case))
     tape = refspec.Tape(np.random.Generator(np.random.PCG64(case.seed)).random(500))
@@ -108,10 +109,9 @@ def an_empty_draft_is_plain_decoding(subject: Subject, case: Case) -> Violation 
     return None if found == expected else Violation(Fraction(0), f"{found}, should be {expected}")
 
 
+@only_for("coupled")
 def coupled_text_is_the_seeds(subject: Subject, case: Case) -> Violation | None:
     """Under the coupled rule, the text depends neither on the drafter nor on gamma."""
-    if subject.promises != "coupled":
-        return None
     texts = {text(subject, case, make(case.draft), gamma) for make in subject.drafters.values() for gamma in range(4)}
     return None if len(texts) == 1 else Violation(Fraction(0), f"{len(texts)} texts from one seed")
 
