@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     command.add_argument("--verify", choices=RULES, default="token", help="the rule to prove: %(choices)s (%(default)s)")
-    command.add_argument("--mutant", metavar="NAME", help="a planted bug of tests/mutants instead, which fails")
+    command.add_argument("--mutant", metavar="NAME", help="a planted bug of a rule or a drafter instead (tests/mutants)")
     command.add_argument("--vocab", type=int, default=3, help="tokens in the vocabulary (%(default)s)")
     command.add_argument("--gamma", type=int, default=2, help="drafted tokens a round (%(default)s)")
     command.add_argument("--horizon", type=int, default=4, help="tokens of text (%(default)s)")
