@@ -109,7 +109,7 @@ def test_without_the_test_suite_there_are_no_mutants(tmp_path: Path, monkeypatch
 
 Row = list[Fraction]
 Change = Callable[[Row], Row]
-EPSILON = Fraction(1, 10**6)
+EPSILON = Fraction(1, 10**30)
 
 
 def drawn(seed: int, models: int, vocab_size: int = 3, horizon: int = 1) -> list[tuple[refspec.TableLM, refspec.TableLM]]:
@@ -164,16 +164,18 @@ def test_every_difference_counts_however_small_and_wherever(
     assert {model["acceptance_measured"] for model in answer["models"]} == {"0"}
 
 
-def test_a_difference_of_a_millionth_is_shown_as_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_difference_of_any_size_is_shown_as_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     planted(monkeypatch, a_little_of_the_first)
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert main(["prove", "--models", "12", "--horizon", "1"]) == 1
     *rows, _, verdict = capsys.readouterr().out.splitlines()[1:]
-    assert all(
-        (row.split()[3] == "0") is (first_row(target)[0] == 1) for row, (target, _) in zip(rows, drawn(0, 12), strict=True)
-    )
-    found = re.fullmatch(r"token: NOT the target's law on \d+ of 12 models; total variation up to (.+)\.", verdict)
+    wrong = [first_row(target)[0] != 1 for target, _ in drawn(0, 12)]
+    assert ["\033[35m" in row for row in rows] == wrong
+    assert [re.search(r"\033\[32m +0\033", row) is None for row in rows] == wrong
+    found = re.fullmatch(r"token: NOT the target's law on (\d+) of 12 models; total variation up to (.+)\.", verdict)
     assert found
-    assert float(found[1]) == pytest.approx(EPSILON, rel=1e-3)  # printed to four digits
+    assert int(found[1]) == sum(wrong) > 0
+    assert 0 < float(found[2]) <= float(EPSILON)
 
 
 @pytest.mark.parametrize("wrong", [0, 2, 3])
