@@ -1,6 +1,10 @@
 """Text in, text out: what `generate` promises, on small random models that are real folders."""
 
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +12,8 @@ from folders import LLAMA, write_folder, write_tokenizer
 
 import refspec
 from refspec.errors import BadArgument, ContextExceeded, VocabularyMismatch
-from refspec.generate import start
+from refspec.generate import Run, start
+from refspec.loop import Round
 from refspec.tokenizer import Stream
 
 
@@ -141,6 +146,81 @@ def test_the_context_ends_a_text_with_a_reason_and_no_draft_crosses_it(target: r
     assert (full.tokens, full.ended, full.stats.tokens_per_target_call) == ((), "context", None)
     with pytest.raises(ContextExceeded, match=r"257 tokens and .* a context of 256"):
         refspec.generate(target, [65] * 257)
+
+
+@pytest.mark.parametrize(
+    ("asked", "made", "ended"), [(5, 5, "length"), (6, 6, "length"), (7, 6, "context"), (0, 0, "length"), (100, 6, "context")]
+)
+def test_the_reason_is_the_length_up_to_the_room_that_is_left(target: refspec.Model, asked: int, made: int, ended: str) -> None:
+    for drafter in (None, refspec.NgramDrafter()):
+        out = refspec.generate(target, [65] * 250, drafter=drafter, max_new_tokens=asked, stop=())
+        assert (len(out.tokens), out.ended) == (made, ended)
+    assert refspec.generate(target, [65] * 256, max_new_tokens=0).ended == "length"
+
+
+def test_a_stop_token_is_the_reason_wherever_it_falls(target: refspec.Model) -> None:
+    """Also as the very last token that there is room for."""
+    tokens = refspec.generate(target, [65] * 250, max_new_tokens=6, stop=()).tokens
+    for i in (0, 5):
+        at = tokens.index(tokens[i])
+        for asked in (at + 1, at + 2, 100):
+            out = refspec.generate(target, [65] * 250, max_new_tokens=asked, stop=[tokens[i]])
+            assert (out.tokens, out.ended) == (tokens[: at + 1], "stop")
+    assert refspec.generate(target, [65] * 250, max_new_tokens=2, stop=[65]).ended == "length"  # one in the prompt is none
+
+
+def test_an_unfinished_run_is_interrupted_and_has_what_there_is(target: refspec.Model) -> None:
+    run = start(target, "x", max_new_tokens=3, stop=())
+    assert (run.output.tokens, run.output.ended, run.output.text) == ((), "interrupted", "")
+    pieces = iter(run)
+    tokens = [next(pieces).round.token, next(pieces).round.token]
+    assert (list(run.output.tokens), run.output.ended) == (tokens, "interrupted")
+    assert [len(list(pieces)), run.output.ended] == [1, "length"]
+    assert run.output.prompt_tokens == (ord("x"),)
+
+
+def test_the_clock_is_charged_with_the_rounds_and_not_with_their_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(importlib.import_module("refspec.generate"), "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def found() -> Iterator[Round]:
+        for token, seconds in ((1, 8), (2, 1), (3, 2)):
+            clock.now += seconds
+            yield Round((), 0, token)
+
+    run = Run(found(), (0,), None, (), "length")
+    clock.now += 500
+    for _ in run:
+        clock.now += 100
+    stats = run.output.stats
+    assert (stats.prefill_seconds, stats.decode_seconds, stats.tokens_per_second) == (8, 3, 2 / 3)
+
+
+FILTERS: list[dict[str, Any]] = [{"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.3}, {"temperature": 0.4}, {"temperature": 0}]
+FILTERS += [{"temperature": 2.0, "top_k": 9, "top_p": 0.8, "min_p": 0.05}]
+
+
+@pytest.mark.parametrize("options", FILTERS, ids=repr)
+@pytest.mark.parametrize("rule", ["token", "coupled"])
+def test_a_model_drafts_under_the_targets_own_options(
+    target: refspec.Model, draft: refspec.Model, options: dict[str, Any], rule: str
+) -> None:
+    """The law it shows is its own law under them; anything else is still exact, and accepted less."""
+    common = {"gamma": 3, "max_new_tokens": 16, "stop": (), "verify": refspec.verify.RULES[rule], "record": True, **options}
+    out = refspec.generate(target, "hello", drafter=draft, **common)
+    text, seen = out.prompt_tokens, 0
+    for each in out.rounds:
+        assert each.record is not None
+        for i, token in enumerate(each.record.draft.tokens):
+            assert each.record.draft.probs is not None
+            row = draft.language_model(**options).probs((*text, *each.record.draft.tokens[:i]))[-1]
+            # float32 logits of one pass are rounded another way in a pass of another length
+            assert np.allclose(each.record.draft.probs[i], row, rtol=0, atol=1e-5)
+            assert row[token] > 0
+            seen += 1
+        text += each.tokens
+    assert seen > 10
+    assert refspec.generate(target, "hello", drafter=target, **common).stats.acceptance_rate == 1
 
 
 def test_a_draft_with_a_shorter_context_drafts_less(target: refspec.Model, tmp_path: Path) -> None:

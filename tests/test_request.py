@@ -1,0 +1,132 @@
+"""A request as it is read: from a text file, from standard input, and from a line of JSONL."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refspec.errors import BadArgument
+from refspec.report.request import FOR_ALL_LINES, Request, from_line, read_lines, read_text
+
+SETTINGS = {"seed": 1, "gamma": 4, "max_new_tokens": 64, "temperature": 1.0, "top_k": 20, "top_p": None, "min_p": None}
+DEFAULTS = Request("", SETTINGS, stop=("e",), chat=True)
+BOM = b"\xef\xbb\xbf"
+
+
+def read(line: dict[str, Any]) -> Request:
+    return from_line(json.dumps(line).encode(), DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", ""),
+        (b"a", "a"),
+        (b"a\n", "a"),
+        (b"a\r\n", "a"),
+        (b"a\n\n", "a\n"),
+        (b"a\r\n\r\n", "a\r\n"),
+        (b"a\n\r\n", "a\n"),
+        (b"\na", "\na"),
+        (b"a \t\n", "a \t"),
+        (b"a\r", "a\r"),
+        (b"\n", ""),
+        (BOM + b"a\n", "a"),
+        (BOM + BOM + b"a", "\ufeffa"),
+        (b"a" + BOM, "a\ufeff"),
+        ("größe\u2028\n".encode(), "größe\u2028"),
+    ],
+)
+def test_a_file_is_its_text_without_its_mark_and_its_last_newline(
+    data: bytes, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prompt").write_bytes(data)
+    assert read_text(str(tmp_path / "prompt")) == text
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="ascii"))
+    assert read_text("-") == text
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "prompt").write_bytes(b"caf\xe9 ")
+    with pytest.raises(BadArgument, match=r"prompt is not UTF-8 text \(invalid continuation byte at byte 3\)"):
+        read_text(str(tmp_path / "prompt"))
+    with pytest.raises(BadArgument, match="cannot be read"):
+        read_text(str(tmp_path))
+
+
+def test_lines_keep_their_numbers_and_blank_ones_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"\n1\n \t\r\n2\r\n\n3"
+    (tmp_path / "lines").write_bytes(data)
+    name = str(tmp_path / "lines")
+    assert list(read_lines(name)) == [(f"{name}, line {n}", n, line) for n, line in ((2, b"1\n"), (4, b"2\r\n"), (6, b"3"))]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert next(read_lines("-")) == ("standard input, line 2", 2, b"1\n")
+
+
+def test_a_first_line_with_a_mark_is_read_like_any_other() -> None:
+    assert from_line(BOM + b'{"prompt": "a"}', DEFAULTS).prompt == "a"
+
+
+def test_a_line_has_the_defaults_but_for_what_it_says() -> None:
+    found = read({"prompt": "a", "seed": 9, "top_k": None, "id": 3, "text": {"any": "thing"}})
+    assert found == Request("a", {**SETTINGS, "seed": 9, "top_k": None}, ("e",), True, {"id": 3, "text": {"any": "thing"}})
+    assert DEFAULTS.settings == SETTINGS == {**SETTINGS, "seed": 1}
+    assert read({"prompt": [1, 2]}).prompt == (1, 2)
+    messages = [{"role": "user", "content": "Hi"}]
+    assert read({"messages": messages}).prompt == messages
+
+
+@pytest.mark.parametrize(("given", "stop"), [(None, None), ("x", ["x"]), (7, [7]), ([], []), (["x", 7], ["x", 7])])
+def test_a_stop_may_be_one_or_several_or_the_models_own(given: Any, stop: Any) -> None:
+    assert read({"prompt": "a", "stop": given}).stop == stop
+
+
+WHOLE, NUMBER, NULL = (0, 7, -1), (0.5, 1e9, 0.0), (None,)
+ALLOWED: dict[str, tuple[Any, ...]] = {
+    "seed": WHOLE,
+    "gamma": (*WHOLE, "auto"),
+    "max_new_tokens": WHOLE,
+    "top_k": WHOLE + NULL,
+    "temperature": WHOLE + NUMBER,
+    "top_p": WHOLE + NUMBER + NULL,
+    "min_p": WHOLE + NUMBER + NULL,
+}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_the_type_of_each_setting(name: str) -> None:
+    for value in (*WHOLE, *NUMBER, None, "auto", True, False, "1", [1], {}):
+        if any(value is each for each in ALLOWED[name]):
+            assert read({"prompt": "a", name: value}).settings == {**SETTINGS, name: value}
+        else:
+            with pytest.raises(BadArgument, match=f"^{name} is .*; it is a (whole )?number"):
+                read({"prompt": "a", name: value})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        *(({"prompt": "a", name: 1}, f'"{name}" is the same for all lines') for name in FOR_ALL_LINES),
+        ({"prompt": "a", "max-new-tokens": 3}, '"max-new-tokens" is written "max_new_tokens" in JSONL'),
+        ({"prompt": [1, "a"]}, "it is a text or a list of token ids"),
+        ({"prompt": None}, "prompt is None"),
+        ({"messages": "Hi"}, "messages is 'Hi'"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages is"),
+        ({"messages": [{"role": 3, "content": "Hi"}]}, "messages is"),
+        ({"messages": [{"role": "user", "content": "Hi"}, "Hi"]}, "messages is"),
+    ],
+)
+def test_a_line_that_asks_for_nothing_we_have_says_so(line: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadArgument, match=said):
+        read(line)
+
+
+def test_what_a_line_cannot_choose_is_what_is_loaded_once() -> None:
+    assert set(FOR_ALL_LINES) == {"model", "draft", "ngram", "verify", "chat"}
+
+
+def test_a_key_with_a_dash_that_is_no_setting_is_a_label() -> None:
+    assert read({"prompt": "a", "my-id": 3}).labels == {"my-id": 3}
