@@ -126,7 +126,7 @@ def test_the_logits_of_a_text_are_those_of_the_model_without_a_memory(tmp_path: 
 
 def test_a_tokenizer_fits_a_vocabulary_that_is_as_large_or_larger(tmp_path: Path) -> None:
     assert refspec.load(write_folder(tmp_path / "same", {**GPT2, "vocab_size": 259})).language_model().vocab_size == 259
-    with pytest.raises(BadConfig, match="ids up to 258 where config.json says vocab_size 258"):
+    with pytest.raises(BadConfig, match=r"ids up to 258 where config.json says vocab_size 258"):
         refspec.load(write_folder(tmp_path / "less", {**GPT2, "vocab_size": 258}))
 
 
