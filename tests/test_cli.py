@@ -354,6 +354,69 @@ def test_jsonl_answers_each_line_in_order_with_its_own_options(
         assert answer["tokens"] == list(refspec.generate(model, prompt, drafter=refspec.NgramDrafter(), **options).tokens)
 
 
+def test_jsonl_lines_take_stop_and_chat_from_the_command_line(run: Run, folder: Path, tmp_path: Path) -> None:
+    tokens = parsed(run("generate", "Hi", "--chat", "--model", folder, "--json", "--seed", 8)[1])["tokens"]
+    lines = write_lines(tmp_path / "in.jsonl", {"prompt": "Hi"}, {"prompt": "Hi", "stop": None})
+    common = ("--jsonl", lines, "--model", folder, "--seed", 8, "--chat", "--stop", tokens[3])
+    first, second = map(parsed, run("generate", *common)[1].splitlines())
+    assert first["prompt_tokens"] == [TURN_ID, *b"user\nHi", END_ID, *b"\n", TURN_ID, *b"assistant\n"]
+    assert (first["tokens"], first["ended"]) == (tokens[: tokens.index(tokens[3]) + 1], "stop")
+    assert second["tokens"] == tokens  # null: the model's own end
+
+
+def test_an_answer_says_how_it_was_made_whatever_a_label_is_called(
+    run: Run, folder: Path, draft_folder: Path, tmp_path: Path
+) -> None:
+    labels = {"id": 7, "text": "mine", "line": 99, "ended": "never"}
+    lines = write_lines(tmp_path / "in.jsonl", {"prompt": "a", "max_new_tokens": 2, **labels})
+    for drafter, named in ((["--ngram"], "ngram"), (["--draft", draft_folder], str(draft_folder)), ([], None)):
+        for rule in ("token", "block"):
+            answer = parsed(run("generate", "--jsonl", lines, "--model", folder, *drafter, "--verify", rule)[1])
+            assert (answer["draft"], answer["verify"], answer["model"]) == (named, rule, "target")
+            assert (answer["id"], answer["line"], answer["max_new_tokens"]) == (7, 1, 2)
+            assert answer["text"] != "mine"
+            assert answer["ended"] != "never"
+
+
+@pytest.mark.parametrize("drafter", ["--ngram", "--draft"])
+def test_the_profile_is_the_one_bet_by(run: Run, draft_folder: Path, folder: Path, tmp_path: Path, drafter: str) -> None:
+    """One in which drafting is free, and one in which nothing is worth its cost."""
+    drafted = []
+    for name, verify, draft in (("free", (1, 1, 1), 0), ("dear", (1, 9, 9), 9)):
+        refspec.Profile(verify, draft).save(tmp_path / name)
+        drafting = [drafter] if drafter == "--ngram" else [drafter, draft_folder]
+        common = ("generate", "abcabcabc", "--model", folder, "--gamma", "auto", "--profile", tmp_path / name, "--json")
+        rounds = parsed(run(*common, "--max-new-tokens", 12, "--temperature", 0, *drafting)[1])["rounds"]
+        drafted.append(max(each["drafted"] for each in rounds))
+    assert drafted == [2, 0]
+
+
+@pytest.mark.parametrize("with_tokenizer", [True, False])
+def test_a_stop_id_is_any_the_model_can_say(run: Run, tmp_path: Path, with_tokenizer: bool) -> None:
+    folder = write_folder(tmp_path / "model", tokenizer=with_tokenizer)
+    last = 258 if with_tokenizer else 263  # without a tokenizer, nothing is padding
+    for stop, allowed in ((0, True), (last, True), (last + 1, False), (-1, False)):
+        lines = write_lines(tmp_path / "in.jsonl", {"prompt": [1], "stop": stop, "max_new_tokens": 1})
+        code, _, err = run("generate", "--jsonl", lines, "--model", folder)
+        assert code == (0 if allowed else 2), stop
+        assert allowed or f"stop {stop} is no token id of model; they run from 0 to {last}" in err
+
+
+@pytest.mark.parametrize("options", [(), ("--row-invariant",)])
+def test_row_invariance_is_asked_of_the_model_only_where_it_is_asked_for(
+    run: Run, folder: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(name: str, **given: Any) -> refspec.Model:
+        asked.append(given)
+        return refspec.load(name, **given)
+
+    monkeypatch.setattr(engine, "load", load)
+    assert run("generate", "x", "--model", folder, "--max-new-tokens", 1, *options)[0] == 0
+    assert asked == [{"row_invariant": bool(options)}]
+
+
 BAD_LINES = {
     '{"prompt": "a"': "not JSON",
     '{"prompt": "a", "temperature": NaN}': "NaN is not JSON",

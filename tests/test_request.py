@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,25 +85,26 @@ def test_a_stop_may_be_one_or_several_or_the_models_own(given: Any, stop: Any) -
     assert read({"prompt": "a", "stop": given}).stop == stop
 
 
-WHOLE, NUMBER, NULL = (0, 7, -1), (0.5, 1e9, 0.0), (None,)
-ALLOWED: dict[str, tuple[Any, ...]] = {
-    "seed": WHOLE,
-    "gamma": (*WHOLE, "auto"),
-    "max_new_tokens": WHOLE,
-    "top_k": WHOLE + NULL,
-    "temperature": WHOLE + NUMBER,
-    "top_p": WHOLE + NUMBER + NULL,
-    "min_p": WHOLE + NUMBER + NULL,
+WHOLE, NUMBER = (0, 7, -1), (0.5, 1e9, 0.0)
+ALLOWED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "seed": (WHOLE, "a whole number"),
+    "gamma": ((*WHOLE, "auto"), 'a whole number or "auto"'),
+    "max_new_tokens": (WHOLE, "a whole number"),
+    "top_k": ((*WHOLE, None), "a whole number or null"),
+    "temperature": (WHOLE + NUMBER, "a number"),
+    "top_p": ((*WHOLE, *NUMBER, None), "a number or null"),
+    "min_p": ((*WHOLE, *NUMBER, None), "a number or null"),
 }
 
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_the_type_of_each_setting(name: str) -> None:
+    allowed, needed = ALLOWED[name]
     for value in (*WHOLE, *NUMBER, None, "auto", True, False, "1", [1], {}):
-        if any(value is each for each in ALLOWED[name]):
+        if any(value is each for each in allowed):
             assert read({"prompt": "a", name: value}).settings == {**SETTINGS, name: value}
         else:
-            with pytest.raises(BadArgument, match=f"^{name} is .*; it is a (whole )?number"):
+            with pytest.raises(BadArgument, match=f"^{name} is {re.escape(repr(value))}; it is {needed}$"):
                 read({"prompt": "a", name: value})
 
 

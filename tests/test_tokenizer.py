@@ -113,6 +113,12 @@ def test_a_template_file_goes_before_the_settings(tmp_path: Path) -> None:
     assert Tokenizer(tmp_path).chat(HELLO) == ", größer"
 
 
+def test_a_template_file_with_a_damaged_character_is_still_a_template(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
+    (tmp_path / "chat_template.jinja").write_bytes(b"gr\xf6\xdfer {{ messages[0].content }}")
+    assert Tokenizer(tmp_path).chat(HELLO) == "gr\ufffd\ufffder Hi"
+
+
 def test_special_tokens_go_around_a_text_only_where_asked_and_into_no_text(tmp_path: Path) -> None:
     write_tokenizer(tmp_path, begin=True)
     found = Tokenizer(tmp_path)
