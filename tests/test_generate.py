@@ -119,6 +119,7 @@ def test_half_a_character_waits(target: refspec.Model) -> None:
     stream = Stream(target.tokenizer)
     first, second, third = "€".encode()
     assert [stream.push([65, first]), stream.push([second]), stream.push([third]), stream.push([66])] == ["A", "", "€", "B"]
+    assert stream.push([ord("X")]) == "X"
     assert stream.push([first]) == ""
     assert stream.flush() == "\ufffd"
 
@@ -167,6 +168,17 @@ def test_a_stop_token_is_the_reason_wherever_it_falls(target: refspec.Model) -> 
             out = refspec.generate(target, [65] * 250, max_new_tokens=asked, stop=[tokens[i]])
             assert (out.tokens, out.ended) == (tokens[: at + 1], "stop")
     assert refspec.generate(target, [65] * 250, max_new_tokens=2, stop=[65]).ended == "length"  # one in the prompt is none
+
+
+def test_what_is_not_asked_for_is_what_the_signature_says(target: refspec.Model, draft: refspec.Model) -> None:
+    """Both entry points have the same defaults: 4 drafted a round, 64 tokens, temperature 1 without filters, seed 0, no record."""
+    default = {"gamma": 4, "max_new_tokens": 64, "temperature": 1.0, "seed": 0, "record": False, "verify": refspec.verify.token}
+    run = start(target, "x", drafter=draft, stop=())
+    for _ in run:
+        pass
+    for out in (run.output, refspec.generate(target, "x", drafter=draft, stop=())):
+        assert out.rounds == refspec.generate(target, "x", drafter=draft, stop=(), **default).rounds
+        assert (len(out.tokens), out.rounds[0].record, out.rounds[0].drafted) == (64, None, 4)
 
 
 def test_an_unfinished_run_is_interrupted_and_has_what_there_is(target: refspec.Model) -> None:
@@ -220,6 +232,9 @@ def test_a_model_drafts_under_the_targets_own_options(
             seen += 1
         text += each.tokens
     assert seen > 10
+    by_hand = refspec.CoupledDrafter if rule == "coupled" else refspec.ModelDrafter
+    same = refspec.generate(target, "hello", drafter=by_hand(draft.language_model(**options)), **common)
+    assert [(each.draft_tokens, each.token) for each in same.rounds] == [(each.draft_tokens, each.token) for each in out.rounds]
     assert refspec.generate(target, "hello", drafter=target, **common).stats.acceptance_rate == 1
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +33,12 @@ def test_every_exact_rule_is_proved(rule: str, capsys: pytest.CaptureFixture[str
         assert model["largest_difference"] == model["total_variation"] == "0"
         assert Fraction(model["acceptance_measured"]) == Fraction(model["acceptance_predicted"])
         assert model["paths"] > model["outcomes"] > 1
+
+
+def test_each_rule_is_behind_the_drafter_it_is_for() -> None:
+    for rule in verify.RULES:
+        kind = refspec.CoupledDrafter if rule == "coupled" else refspec.ModelDrafter
+        assert prove.theorem(rule, None).drafter is kind
 
 
 @pytest.mark.parametrize("rule", ["inexact-lenience", "inexact-typical"])
@@ -215,8 +222,10 @@ def test_a_difference_behind_the_first_token_counts(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_sizes_asked_for_are_the_sizes_enumerated(capsys: pytest.CaptureFixture[str]) -> None:
+    before = time.perf_counter()
     code, answer = proved(capsys, "--models", 3, "--vocab", 2, "--horizon", 3, "--gamma", 0, "--seed", 5)
     assert code == 0
+    assert sum(model["seconds"] for model in answer["models"]) <= time.perf_counter() - before
     assert {name: answer[name] for name in ("claim", "vocab", "gamma", "horizon", "seed", "proved")} == {
         "claim": "token",
         "vocab": 2,
