@@ -171,7 +171,7 @@ def test_a_stop_token_is_the_reason_wherever_it_falls(target: refspec.Model) -> 
 
 
 def test_what_is_not_asked_for_is_what_the_signature_says(target: refspec.Model, draft: refspec.Model) -> None:
-    """Both entry points have the same defaults: 4 drafted a round, 64 tokens, temperature 1 without filters, seed 0, no record."""
+    """Both entry points have the same defaults: 4 drafted a round, 64 tokens, temperature 1, no filters, seed 0, no record."""
     default = {"gamma": 4, "max_new_tokens": 64, "temperature": 1.0, "seed": 0, "record": False, "verify": refspec.verify.token}
     run = start(target, "x", drafter=draft, stop=())
     for _ in run:
