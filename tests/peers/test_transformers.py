@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import frozen
 import numpy as np
 import pytest
 
@@ -125,25 +126,7 @@ def saved(config: dict[str, Any], folder: Path) -> Path:
 
 
 def peer_logits(folder: Path, dtype: str = "float32", *, float64_inside: bool = False) -> Array:
-    """What transformers computes from the folder: [n, v]
-
-    float64_inside: its norms and rotary angles in float64 as well. They ask for `torch.float32` and `torch.float` by
-    name, so for the forward pass the two names stand for float64.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    # "sdpa", because its "eager" attention takes the softmax in float32 whatever the model's type is
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa").eval()
-    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        if float64_inside:
-            patch.setattr(torch, "float32", torch.float64)
-            patch.setattr(torch, "float", torch.float64)
-            model.model.rotary_emb = type(model.model.rotary_emb)(model.config)  # the frequencies are made at construction
-            assert model.model.rotary_emb.inv_freq.dtype == torch.float64
-        logits: Array = model(torch.tensor([TOKENS])).logits[0].numpy()
-    assert logits.dtype == dtype
-    return logits
+    return frozen.peer_logits(folder, TOKENS, dtype, float64_inside=float64_inside)
 
 
 def our_logits(folder: Path, dtype: str = "float32") -> Array:
@@ -183,6 +166,15 @@ def test_float64_llama_with_float64_inside(case: str, tmp_path: Path) -> None:
     folder = saved(LLAMA_CASES[case], tmp_path)
     difference = distance(our_logits(folder, "float64"), peer_logits(folder, "float64", float64_inside=True))
     assert difference < FLOAT64
+
+
+def test_the_frozen_logits_are_what_transformers_computes() -> None:
+    """The file that the ordinary run compares with cannot drift: `python tests/frozen.py` writes these numbers."""
+    today, frozen_before = frozen.regenerated(), frozen.frozen_logits()
+    assert today.keys() == frozen_before.keys()
+    for case, logits in today.items():
+        # the same sums in another order, where torch has another release or processor; FLOAT64 of test_frozen.py
+        assert np.abs(logits - frozen_before[case]).max() <= 1e-12, case
 
 
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
