@@ -50,9 +50,8 @@ class CachedLM:
         start = min(common_prefix(self._tokens[: self.cache.length], tokens), len(tokens) - last)
         check_ids(tokens[start:], self.vocab_size)
         self.cache.rollback(start)
-        self._tokens = tokens[:start]
+        self._tokens = tuple(tokens)  # of which the cache holds the first `length`: all of them once the pass has ended
         logits = self.network.forward(np.array(tokens[start:]), self.cache, last)
-        self._tokens = tuple(tokens)
         return self.warp(logits[:, : self.vocab_size])
 
 

@@ -12,8 +12,8 @@ class KVCache:
     """N10: rows [:length] are the keys and values of exactly tokens[:length]; what lies beyond is scratch.
 
     keys and values: [layers, g, capacity, e], allocated once and doubled by `reserve`. A forward pass reserves room,
-    writes each layer's new rows past `length`, and advances `length` once at its end: a pass that is interrupted has
-    changed nothing.
+    writes each layer's new rows past `length`, and advances `length` once at its end: a pass that is interrupted,
+    between any two bytecodes, has changed nothing that counts.
     """
 
     def __init__(self, layers: int, kv_heads: int, head_width: int, dtype: Any, capacity: int = 256) -> None:
@@ -31,9 +31,10 @@ class KVCache:
         while capacity < self.length + n:
             capacity = max(1, 2 * capacity)
         if capacity > self.capacity:
-            # one array at a time, so that never more than one exists twice
-            self.keys = self._grown(self.keys, capacity)
+            # one array at a time, so that never more than one exists twice; and the keys last, whose room is the
+            # capacity: an interrupt in between leaves values with more room than is counted on, and nothing else
             self.values = self._grown(self.values, capacity)
+            self.keys = self._grown(self.keys, capacity)
 
     def _grown(self, rows: Array, capacity: int) -> Array:
         layers, heads, _, width = rows.shape
