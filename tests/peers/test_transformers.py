@@ -17,6 +17,7 @@ import pytest
 
 import refspec
 from refspec.arrays import Array
+from refspec.transformer.config import read_config
 from refspec.warp import Warp
 
 pytestmark = pytest.mark.peers
@@ -231,6 +232,30 @@ def test_configuration_of_transformers_4(rope: dict[str, Any], spelling: str, tm
     path.write_text(json.dumps(config))
     assert distance(peer_logits(tmp_path), expected) == 0
     assert distance(our_logits(tmp_path), expected) < FLOAT32
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2", "qwen3", "granite"])
+def test_what_a_configuration_leaves_out_is_what_transformers_takes_it_for(family: str, tmp_path: Path) -> None:
+    """The sizes alone, and with every other key that refspec reads as transformers dumps it: the same configuration."""
+    from transformers import AutoConfig
+
+    sizes = """vocab_size n_positions n_embd n_layer n_head hidden_size intermediate_size num_hidden_layers
+    num_attention_heads max_position_embeddings""".split()
+    if family.startswith("qwen"):
+        sizes.append("num_key_value_heads")  # 32 there, whatever the heads are: weights of another shape would be refused here
+    given = {key: value for key, value in (GPT2 if family == "gpt2" else LLAMA).items() if key in sizes}
+    given["model_type"] = family
+    others = """n_inner num_key_value_heads head_dim tie_word_embeddings rope_parameters hidden_act activation_function
+    sliding_window use_sliding_window""".split()
+    if family != "qwen2":  # whose biases are no choice
+        others += ["attention_bias", "mlp_bias"]
+    dumped = {key: value for key, value in AutoConfig.for_model(**given).to_dict().items() if key in {*others, *NUMBERS}}
+
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    ours = read_config(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(dumped | given))
+    assert len(dumped) > 3
+    assert read_config(tmp_path) == ours
 
 
 # Between them these have every kind of tensor and number.

@@ -1,5 +1,7 @@
 """N10: the cache against a plain list, and the network under any history against one fresh prefill."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from folders import GPT2, LLAMA, write_folder
@@ -64,12 +66,36 @@ TestCacheAgainstList = CacheAgainstList.TestCase
 
 def test_write_beyond_the_capacity_is_refused() -> None:
     cache = KVCache(1, 1, 1, np.float32, capacity=2)
-    with pytest.raises(CacheRange, match="reserve first"):
+    with pytest.raises(CacheRange, match="writing rows 0 to 3 of a cache with room for 2; reserve first"):
         cache.write(0, np.zeros((1, 3, 1)), np.zeros((1, 3, 1)))
-    with pytest.raises(CacheRange, match="advancing by 3 from 0 in a cache with room for 2"):
-        cache.advance(3)
+
+
+def test_only_rows_that_were_written_may_count() -> None:
+    """Neither more than there is room for, nor fewer than none: a cache is shortened by `rollback`, which is absolute."""
+    cache = KVCache(1, 1, 1, np.float32, capacity=3)
     cache.advance(2)
-    assert cache.length == 2
+    for n in (-1, -2, 2, 3):
+        with pytest.raises(CacheRange, match=f"advancing by {n} from 2 in a cache with room for 3"):
+            cache.advance(n)
+        assert cache.length == 2
+    cache.advance(0)
+    cache.advance(1)
+    assert cache.length == 3
+
+
+def test_growing_never_has_both_arrays_twice() -> None:
+    """What a long text costs at its worst moment. Grown arrays are twice as large: 2 + 1 + 2 of the old size, not 2 + 2 + 2."""
+    tracemalloc.start()
+    try:
+        cache = KVCache(2, 2, 64, np.float64, capacity=256)
+        size = cache.keys.nbytes
+        tracemalloc.reset_peak()
+        cache.reserve(257)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert cache.capacity == cache.values.shape[2] == 512
+    assert peak < 5.1 * size  # what else there is takes a few kilobytes of 500
 
 
 @pytest.fixture(scope="module", params=[GPT2, LLAMA], ids=["gpt2", "llama"])

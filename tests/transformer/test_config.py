@@ -109,7 +109,7 @@ FALSY = [0, 0.0, "", False, [], {}]
 @pytest.mark.parametrize("family", [GPT2, LLAMA], ids=["gpt2", "llama"])
 def test_an_unknown_key_is_refused_whatever_it_holds(family: dict[str, Any], value: Any, tmp_path: Path) -> None:
     """Zero of something is a choice as well; only null says nothing."""
-    with pytest.raises(UnsupportedModel, match="first_k_dense_replace is .*, which refspec does not know"):
+    with pytest.raises(UnsupportedModel, match=r"first_k_dense_replace is .*, which refspec does not know"):
         read(tmp_path, family | {"first_k_dense_replace": value})
     assert read(tmp_path, family | {"first_k_dense_replace": None}) == read(tmp_path, family)
 
@@ -119,11 +119,11 @@ def test_a_switch_is_off_only_where_it_says_false(value: Any, tmp_path: Path) ->
     for key in HARMLESS_WHEN_OFF - HARMLESS:
         assert read(tmp_path, LLAMA | {key: False}) == read(tmp_path, LLAMA)
         for given in (value, True):
-            with pytest.raises(UnsupportedModel, match=f"{key} is .*, which refspec does not know"):
+            with pytest.raises(UnsupportedModel, match=rf"{key} is .*, which refspec does not know"):
                 read(tmp_path, LLAMA | {key: given})
 
 
 @pytest.mark.parametrize("value", FALSY, ids=repr)
 def test_a_window_of_nothing_is_still_a_window(value: Any, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModel, match="sliding_window is .*; refspec implements None"):
+    with pytest.raises(UnsupportedModel, match=r"sliding_window is .*; refspec implements None"):
         read(tmp_path, LLAMA | {"sliding_window": value})
