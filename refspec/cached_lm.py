@@ -59,7 +59,7 @@ def common_prefix(a: Tokens, b: Tokens) -> int:
     """How many leading tokens two sequences share."""
     if a == b[: len(a)]:
         return len(a)  # the usual case: the text has grown
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(b))  # len(b): a goes on
 
 
 def check_ids(tokens: Tokens, vocab_size: int) -> None:

@@ -83,6 +83,24 @@ def test_only_rows_that_were_written_may_count() -> None:
     assert cache.length == 3
 
 
+def test_room_that_is_there_is_not_made_again() -> None:
+    """Growing copies the whole text: it happens once in a doubling, and not at each pass."""
+    cache = KVCache(1, 1, 1, np.float32, capacity=4)
+    keys, values = cache.keys, cache.values
+    cache.advance(1)
+    for n in (0, 1, 3):
+        cache.reserve(n)
+        assert cache.keys is keys
+        assert cache.values is values
+    cache.reserve(4)
+    assert cache.keys.shape == cache.values.shape == (1, 1, 8, 1)
+    cache.reserve(32)
+    assert cache.capacity == 64
+    empty = KVCache(1, 1, 1, np.float32, capacity=0)
+    empty.reserve(1)
+    assert empty.capacity == 1
+
+
 def test_growing_never_has_both_arrays_twice() -> None:
     """What a long text costs at its worst moment. Grown arrays are twice as large: 2 + 1 + 2 of the old size, not 2 + 2 + 2."""
     tracemalloc.start()
