@@ -112,6 +112,7 @@ def test_the_vocabulary_ends_at_the_largest_id_of_the_map(token_map: dict[str, i
     network = Counts(9, context=20)
     asking = bridge(network, token_map)
     assert asking.vocab_size == size
+    assert asking.token_map is token_map
     assert asking.probs((size - 1, size - 1), last=2).shape == (2, size)
     for wrong in (-1, size, size + 1):
         for text in ((wrong,), (0, wrong), (0, wrong, 0)):

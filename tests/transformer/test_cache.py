@@ -94,6 +94,7 @@ def test_room_that_is_there_is_not_made_again() -> None:
         assert cache.values is values
     cache.reserve(4)
     assert cache.keys.shape == cache.values.shape == (1, 1, 8, 1)
+    assert cache.keys.dtype == cache.values.dtype == np.float32
     cache.reserve(32)
     assert cache.capacity == 64
     empty = KVCache(1, 1, 1, np.float32, capacity=0)

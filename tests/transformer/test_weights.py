@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 import refspec
 from refspec.transformer import linear as linear_module
+from refspec.transformer import panels as panels_module
 from refspec.transformer.linear import Linear, Rows, WidePanels, linear
 from refspec.transformer.panels import Panels
 from refspec.transformer.shelf import Shelf
@@ -224,19 +225,23 @@ def test_every_layout_gives_the_product(shape: tuple[int, int], rows: int) -> No
 
 
 @pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("rows", [23, 101])  # the second are many, for which `Panels` copies blocks of the weight
 @pytest.mark.parametrize("row_by_row", [0, 30])
-def test_blocks_and_row_limits_are_crossed(row_by_row: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a real weight needs, on a small one: several blocks of `Rows`, several turns of `Panels`."""
+def test_blocks_and_row_limits_are_crossed(row_by_row: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a real weight needs, on a small one: several blocks of `Rows` and of `Panels`, and several turns of these."""
     random = np.random.default_rng(0)
     # whole numbers: every sum is exact, so the order of summation cannot matter and equality is the test
-    weight, x = (random.integers(-8, 9, shape).astype(np.float32) for shape in [(154, 40), (23, 40)])
+    weight, x = (random.integers(-8, 9, shape).astype(np.float32) for shape in [(154, 40), (rows, 40)])
     monkeypatch.setattr(Rows, "BLOCK_BYTES", 7 * 40 * 4)
     monkeypatch.setattr(linear_module, "ROW_BY_ROW", row_by_row)
     monkeypatch.setattr(Panels, "BOUND", 5 * 40 * 64)
+    monkeypatch.setattr(panels_module, "BLOCK", 2)  # of five
     found = layouts(weight)
     assert len(found) == 3
     for layout in found:
-        assert np.array_equal(layout(x), x @ weight.T), type(layout).__name__
+        y = layout(x)
+        assert y.dtype == np.float32
+        assert np.array_equal(y, x @ weight.T), type(layout).__name__
 
 
 @pytest.mark.usefixtures("narrow")
