@@ -123,6 +123,18 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return refspec.load(folder, dtype=np.float64)
 
 
+def test_only_the_rows_that_are_looked_at_get_logits(model: refspec.Model) -> None:
+    """The last ones, one unless more are asked for; the cache grows by all."""
+    tokens = np.arange(2, 9)
+    every = model.logits(tokens.tolist())
+    for asked, rows in (({}, 1), ({"last": 1}, 1), ({"last": 3}, 3), ({"last": 7}, 7)):
+        cache = model.network.new_cache()
+        logits = model.network.forward(tokens, cache, **asked)
+        assert logits.shape == (rows, model.config.vocab_size)
+        assert np.abs(logits - every[7 - rows :]).max() <= 1e-9  # N10's bound in float64
+        assert cache.length == 7
+
+
 steps = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 12)), min_size=1, max_size=8)
 
 

@@ -79,6 +79,12 @@ def test_the_defaults_of_the_llama_family(family: str, differs: dict[str, Any], 
     assert read(tmp_path, LLAMA | {"model_type": family}) == LlamaConfig(**defaults | differs)
 
 
+def test_heads_of_a_width_of_their_own_need_not_divide_the_width(tmp_path: Path) -> None:
+    config = read(tmp_path, LLAMA | {"num_attention_heads": 5, "head_dim": 6})
+    assert isinstance(config, LlamaConfig)
+    assert (config.width, config.heads, config.kv_heads, config.head_width) == (24, 5, 5, 6)
+
+
 @pytest.mark.parametrize(
     ("given", "theta"),
     [
