@@ -42,6 +42,7 @@ class Round:
 
     exact: False where an inexact rule decided it, so that the text does not have the target's law.
     A round cut by a stop token keeps that form: `token` is the stop token, `draft_tokens` the accepted ones before it.
+    cut: what was drafted from an accepted stop token on, that token first; empty where the stop token was not drafted (N9).
     """
 
     draft_tokens: Tokens
@@ -49,10 +50,11 @@ class Round:
     token: int
     exact: bool = True
     record: Record | None = None
+    cut: Tokens = ()
 
     @property
     def drafted(self) -> int:
-        """How many tokens were drafted."""
+        """How many tokens were drafted, without those cut off."""
         return len(self.draft_tokens)
 
     @property
@@ -140,14 +142,15 @@ def rounds(
         # "Return one token from M_p, and n tokens from M_q"
         emitted = (*draft.tokens[: verdict.accepted], verdict.token)
         kept = until_stop(emitted, stop)
-        shown = draft.tokens if kept == emitted else kept[:-1]
+        shown = len(draft.tokens) if kept == emitted else len(kept) - 1
         tokens += kept
         yield Round(
-            shown,
+            draft.tokens[:shown],
             len(kept) - 1,
             kept[-1],
             verdict.exact,
             Record(draft, target_probs, tuple(witness.tested)) if isinstance(witness, Witness) else None,
+            cut=draft.tokens[shown:],
         )
         if kept[-1] in stop:
             return

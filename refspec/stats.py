@@ -10,9 +10,11 @@ from refspec.loop import Round
 class Stats:
     """Figures of one generation; None, never NaN, where there was nothing to divide by.
 
-    acceptance_rate: accepted / tested, where a round's tests end at its first rejection. Under the token rule it estimates
-    sum min(p, q); under another rule, that rule's own acceptance. A round cut by a stop token counts what stands before it.
-    accepted_per_drafted: accepted / drafted, the tokens drafted behind a rejection included.
+    acceptance_rate: accepted / tested. A round's tests end at its first rejection, or at a drafted stop token, which counts
+    as what it was: tested, and accepted where it stayed (N9). Behind tokens drawn from q it estimates sum min(p, q) under the
+    token rule; under sample-match and coupled the chance that the two draws or races agree (`theory`). Block does not test
+    token by token: there it is the tokens kept, over those and the first of each draft that was not.
+    accepted_per_drafted: accepted / drafted, the tokens drafted behind a rejection or a stop token included.
     rounds: how many, each one forward pass of the target.
     prefill_seconds: from the start to the end of the first round; decode_seconds: all the others.
     exact: whether every round kept the target's law; False under an inexact rule.
@@ -36,9 +38,7 @@ class Stats:
 def stats(rounds: Sequence[Round], seconds: Sequence[float]) -> Stats:
     """rounds, and how many seconds each took."""
     tokens = sum(len(each.tokens) for each in rounds)
-    drafted = sum(each.drafted for each in rounds)
-    tested = sum(min(each.drafted, each.accepted + 1) for each in rounds)
-    accepted = sum(each.accepted for each in rounds)
+    drafted, tested, accepted = (sum(map(count, rounds)) for count in (drafted_in, tested_in, accepted_in))
     decode_seconds = sum(seconds[1:])
     decoded = sum(len(each.tokens) for each in rounds[1:])
     return Stats(
@@ -55,6 +55,21 @@ def stats(rounds: Sequence[Round], seconds: Sequence[float]) -> Stats:
         decode_seconds=decode_seconds,
         tokens_per_second=ratio(decoded, decode_seconds),
     )
+
+
+def drafted_in(found: Round) -> int:
+    """How many tokens were drafted, with what a stop token cut off."""
+    return found.drafted + len(found.cut)
+
+
+def tested_in(found: Round) -> int:
+    """How many drafted tokens were tested: the accepted ones, and the first one refused."""
+    return min(drafted_in(found), found.accepted + 1)
+
+
+def accepted_in(found: Round) -> int:
+    """How many drafted tokens the round emitted, with the stop token where that was one."""
+    return found.accepted + bool(found.cut)
 
 
 def ratio(part: float, whole: float) -> float | None:

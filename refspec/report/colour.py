@@ -1,7 +1,7 @@
 """Colours that tell where a token came from, where colours are wanted.
 
-A round's accepted tokens were drafted; its last token is the target's own: a correction after a refusal, a bonus after
-full acceptance, or plain where nothing was drafted.
+A round's accepted tokens were drafted, a stop token among them; else its last token is the target's own: a correction after
+a refusal, a bonus after full acceptance, or plain where nothing was drafted.
 """
 
 import os
@@ -36,6 +36,8 @@ def uncoloured(text: str, role: str) -> str:
 
 def role(found: Round) -> str:
     """What the last token of a round is."""
+    if found.cut:
+        return "accepted"  # a drafted stop token
     if not found.drafted:
         return "plain"
     return "bonus" if found.accepted == found.drafted else "corrected"
