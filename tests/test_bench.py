@@ -3,27 +3,32 @@
 import contextlib
 import functools
 import io
+import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from folders import GPT2, write_folder, write_tokenizer
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import refspec
 from refspec import cli
+from refspec.draft import Draft
+from refspec.exact import law
+from refspec.lm import Tokens
 from refspec.loop import Round
 from refspec.profile import Profile
 from refspec.report.bench import command, machine, peers, prompts
 from refspec.report.bench.clock import Spread, geometric_mean
 from refspec.report.bench.costs import Costs, Curve, Point
-from refspec.report.bench.hindsight import agreements, least_cost
+from refspec.report.bench.hindsight import after_first, best_rate, places
 from refspec.report.bench.race import Decoded, race
 from refspec.report.bench.results import results, wilson
 
@@ -182,24 +187,24 @@ def test_the_tables_show_it(shown: tuple[str, Path]) -> None:
 
 
 def test_the_cost_model_on_rounds_that_are_known() -> None:
-    """The first round is the prefill's; then 2 drafted of which 1 was accepted, and none drafted."""
-    rounds = (Round((5, 6), 2, 7), Round((8, 9), 1, 3), Round((), 0, 4))
-    drafted = Decoded((5, 6, 7, 8, 3, 4), 3, 0.5, 0.2, rounds)
-    plain = Decoded((5, 6, 7, 8, 3, 4), 5, 0.4, 1.0)
-    for lookup, spent in ((False, (1.5 + 2 * 0.1) + 1), (True, (1.5 + 0.1) + (1 + 0.1))):
-        costs = Costs((1, 1.25, 1.5), 0.1, lookup)
-        found = results([("one", (1, 2))], [plain], [drafted], costs, greedy=True, most=2)
+    """The first round is the prefill's; then 2 drafted of which 1 was accepted, none drafted, and 3 that the second one ends."""
+    rounds = (Round((5, 6), 2, 7), Round((8, 9), 1, 3), Round((), 0, 4), Round((1,), 1, 2, cut=(2, 6)))
+    drafted = Decoded((5, 6, 7, 8, 3, 4, 1, 2), 5, 0.5, 0.2, rounds)
+    plain = Decoded((5, 6, 7, 8, 3, 4, 1, 2), 7, 0.4, 1.0)
+    for lookup, spent in ((False, (1.5 + 2 * 0.1) + 1 + (2 + 3 * 0.1)), (True, (1.5 + 0.1) + (1 + 0.1) + (2 + 0.1))):
+        costs = Costs((1, 1.25, 1.5, 2), 0.1, lookup)
+        found = results([("one", (1, 2))], [plain], [drafted], costs, greedy=True, max_new_tokens=9, most=3)
         (only,) = found.categories
-        assert only.predicted == found.predicted == pytest.approx(3 / spent)
-        assert only.speed_up.times == pytest.approx((1.0 / 5) / (0.2 / 3))
+        assert only.predicted == found.predicted == pytest.approx(5 / spent)
+        assert only.speed_up.times == pytest.approx((1.0 / 7) / (0.2 / 5))
         assert found.speed_up == pytest.approx(only.speed_up.times)
-        assert (only.tokens, only.calls, only.tested, only.accepted, only.identical) == (6, 3, 4, 3, 1)
-        assert [(each.position, each.tested, each.accepted) for each in found.positions] == [(1, 2, 2), (2, 2, 1)]
+        assert (only.tokens, only.calls, only.tested, only.accepted, only.identical) == (8, 4, 6, 5, 1)
+        assert [(each.position, each.tested, each.accepted) for each in found.positions] == [(1, 3, 3), (2, 3, 2)]
 
 
 def test_a_prompt_that_ends_at_once_has_no_speed() -> None:
     at_once = Decoded((1,), 0, 0.1, 0.0, (Round((), 0, 1),))
-    found = results([("one", (1, 2))], [at_once], [at_once], Costs((1,), 0, True), greedy=True, most=0)
+    found = results([("one", (1, 2))], [at_once], [at_once], Costs((1,), 0, True), greedy=True, max_new_tokens=4, most=0)
     assert (found.speed_up, found.predicted, found.bound, found.worst, found.positions) == (None, None, None, None, ())
 
 
@@ -225,36 +230,111 @@ def test_geometric_mean() -> None:
     assert geometric_mean([None]) is None
 
 
-def cheapest(agree: list[int], cost: Callable[[int], float], most: int) -> float:
-    """Every sequence of gammas, one after the other."""
-    if not agree:
-        return 0.0
-    gammas = range(min(most, len(agree) - 1) + 1)
-    return min(cost(gamma) + cheapest(agree[min(gamma, agree[0]) + 1 :], cost, most) for gamma in gammas)
+class Writes:
+    """A greedy target of three tokens, which writes one text and then goes on with 0."""
+
+    vocab_size = 3
+
+    def __init__(self, prompt: Tokens, text: Tokens) -> None:
+        self.after, self.text = len(prompt), text
+
+    def probs(self, tokens: Tokens, last: int = 1) -> np.ndarray:
+        ends = range(len(tokens) - last + 1, len(tokens) + 1)
+        following = (self.text[end - self.after] if end - self.after < len(self.text) else 0 for end in ends)
+        return np.array([[Fraction(x == token) for x in range(3)] for token in following])
 
 
-@given(st.lists(st.integers(0, 4), max_size=7), st.lists(st.integers(1, 9), min_size=5, max_size=5))
-def test_hindsight_is_the_best_of_all_sequences_of_gammas(agree: list[int], costs: list[int]) -> None:
-    """Whatever a gamma costs, also where a longer draft is cheaper than a shorter one."""
-    assert least_cost(agree, costs.__getitem__, 4) == cheapest(agree, costs.__getitem__, 4)
+class AnyGamma:
+    """Looks up as many tokens as it likes, or none: a question of chance, which an enumeration answers in every way."""
+
+    def propose(self, tokens: Tokens, gamma: int, chance: refspec.Chance) -> Draft:
+        found = refspec.NgramDrafter().propose(tokens, gamma, chance).tokens
+        return Draft(found[: chance.pick([1] * (len(found) + 1))])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("gamma", [0, 1, 2, 5])
-def test_no_run_of_the_loop_costs_less_than_hindsight(gamma: int, tmp_path: Path) -> None:
-    model = refspec.load(write_folder(tmp_path / "toy", GPT2))
-    prompt, cost = (1, 2, 3, 4, 1, 2, 3), (1, 1.3, 1.2, 1.9, 2.0, 2.5).__getitem__
-    out = refspec.generate(model, prompt, drafter=refspec.NgramDrafter(), gamma=gamma, temperature=0, max_new_tokens=40, stop=())
-    paid = sum(cost(each.drafted) for each in out.rounds[1:])
-    first = len(out.rounds[0].tokens)
-    agree = agreements(prompt, out.tokens, 5)[first - 1 :]
-    assert len(agree) == sum(len(each.tokens) for each in out.rounds[1:])
-    assert least_cost(agree, cost, 5) <= paid
+def every_run(prompt: Tokens, text: Tokens, stops: bool, most: int) -> list[tuple[Round, ...]]:
+    """The rounds of the loop under each sequence of gammas; stops: the text ends with a stop token, with room for two more."""
+
+    def program(chance: refspec.Chance) -> tuple[Round, ...]:
+        options: dict[str, Any] = {"gamma": most, "max_new_tokens": len(text) + 2 * stops, "chance": chance}
+        stop = {text[-1]} if stops else ()
+        return refspec.speculative(Writes(prompt, text), AnyGamma(), prompt, stop=stop, **options).rounds
+
+    return list(law(program))
 
 
-def test_agreements_are_counted_from_the_second_token() -> None:
-    # ... 1 2 | 3 1 2 3 1 9: "3" comes with the prefill; lookup then proposes 1 2 3 1 ..., 2 3 1 2, ... until the 9
-    assert agreements((1, 2, 3, 1, 2), (3, 1, 2, 3, 1, 9), 4) == [4, 3, 2, 1, 0]
-    assert agreements((1, 2), (3, 4), 4) == [0]
+@st.composite
+def texts(draw: st.DrawFn) -> tuple[Tokens, Tokens, bool]:
+    """A prompt, a text, and whether the text ends with a stop token, which then stands nowhere else in it."""
+    prompt = draw(st.lists(st.integers(0, 2), min_size=1, max_size=5).map(tuple))
+    stops = draw(st.booleans())
+    text = draw(st.lists(st.integers(0, 1 if stops else 2), min_size=0 if stops else 1, max_size=6).map(tuple))
+    return prompt, (*text, 2) if stops else text, stops
+
+
+FIRST_ROUND_DRAFTS = ((2, 1, 1), (1, 2, 1, 1, 1, 2, 1), False)
+COSTS = st.lists(st.integers(1, 9).map(Fraction), min_size=5, max_size=5)
+
+
+@settings(max_examples=30)
+@given(st.lists(texts(), min_size=1, max_size=2), COSTS)
+@example([FIRST_ROUND_DRAFTS], [Fraction(1)] * 5)
+@example([FIRST_ROUND_DRAFTS, ((1,), (2,), True)], [Fraction(4), Fraction(5), Fraction(3), Fraction(6), Fraction(2)])
+def test_hindsight_is_the_best_of_all_runs_of_the_loop(given: list[tuple[Tokens, Tokens, bool]], costs: list[Fraction]) -> None:
+    """Whatever a gamma costs, also where a longer draft is cheaper: no choice of gammas is faster, and one is as fast."""
+    most = len(costs) - 1
+    model = Costs(tuple(costs), Fraction(0), lookup=True)  # type: ignore[arg-type]
+    bound = best_rate(
+        [after_first(places(prompt, text, len(text) + 2 * stops, most), model.of_round) for prompt, text, stops in given]
+    )
+    outcomes = []
+    for prompt, text, stops in given:
+        later = {rounds[1:] for rounds in every_run(prompt, text, stops, most)}
+        outcomes.append({(sum(len(each.tokens) for each in rounds), spent(rounds, model)) for rounds in later})
+    found = []
+    for runs in itertools.product(*outcomes):
+        tokens, cost = map(sum, zip(*runs, strict=True))
+        found += [tokens / cost] if cost else []
+    assert max(found, default=None) == bound
+
+
+def spent(rounds: tuple[Round, ...], model: Costs) -> float:
+    return sum(model.of_round(len(each.draft_tokens + each.cut)) for each in rounds)
+
+
+def decoded_by(rounds: tuple[Round, ...]) -> Decoded:
+    tokens = tuple(token for each in rounds for token in each.tokens)
+    return Decoded(tokens, len(tokens) - len(rounds[0].tokens), 1.0, 1.0, rounds)
+
+
+@settings(max_examples=15)
+@given(texts(), COSTS)
+@example(FIRST_ROUND_DRAFTS, [Fraction(1)] * 5)
+def test_no_prediction_exceeds_the_bound_beside_it(given: tuple[Tokens, Tokens, bool], costs: list[Fraction]) -> None:
+    """The bound is of the very text that was predicted, and there wherever the prediction is."""
+    prompt, text, stops = given
+    model = Costs(tuple(costs), Fraction(1, 3), lookup=True)  # type: ignore[arg-type]
+    plain = Decoded((0,), 0, 1.0, 1.0, (Round((), 0, 0),))  # rounding may have led it elsewhere
+    for rounds in every_run(prompt, text, stops, most=4):
+        new = len(text) + 2 * stops
+        found = results([("one", prompt)], [plain], [decoded_by(rounds)], model, greedy=True, max_new_tokens=new, most=4)
+        (only,) = found.categories
+        assert (only.predicted is None) == (only.bound is None)
+        assert only.predicted is None or only.bound is None or only.predicted <= only.bound
+
+
+def test_places_say_what_is_proposed_and_what_of_it_follows() -> None:
+    # 1 2 3 1 2 | 3 1 2 3 1 9: lookup goes on with 3 1 2 3 1 2 ... until the 9
+    found = places((1, 2, 3, 1, 2), (3, 1, 2, 3, 1, 9), 9, 4)
+    assert [(each.proposed, each.agreed) for each in found] == [(4, 4), (4, 4), (4, 3), (4, 2), (4, 1), (3, 0)]
+    assert [tuple(each) for each in places((1, 2), (3, 4), 2, 4)] == [(0, 0), (0, 0)]
+    assert [tuple(each) for each in places((1, 1), (1, 1), 2, 4)] == [(1, 1), (0, 0)]  # no room behind the last
+
+
+def test_without_a_second_round_there_is_no_best_rate() -> None:
+    assert best_rate([]) is best_rate([[]]) is best_rate([[(0, 0.0)], [(0, 0.0)]]) is None
+    assert after_first([], lambda _: 1.0) == []
+    assert best_rate([[(0, 0.0)], [(2, 4.0)]]) == 0.5
 
 
 def test_who_goes_first_changes_and_seconds_are_medians() -> None:

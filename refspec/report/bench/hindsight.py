@@ -1,41 +1,61 @@
 """How fast prompt lookup could be if it knew what is accepted before it drafts.
 
-A round that drafts gamma tokens where a of them would be accepted costs v(gamma) and yields min(gamma, a) + 1. Over a text
-that is known, the cheapest sequence of rounds is found from its end: no choice of gammas, however clever, is faster.
+A round that drafts gamma tokens of which `agreed` come true costs v(gamma) and yields min(gamma, agreed) + 1. Over texts
+that are known, the best choice of every gamma is found from their ends. What counts is what the benchmark counts: the first
+round belongs to the prefill, but how many tokens it leaves to the others is a choice like any.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from refspec.chance import Seeded
 from refspec.draft.ngram import NgramDrafter
 from refspec.lm import Tokens
+from refspec.stats import ratio
 
 
-def agreements(prompt: Tokens, generated: Tokens, most: int) -> list[int]:
-    """At each token of `generated` but the first: how many of up to `most` that lookup proposes there are what follows.
+class Place(NamedTuple):
+    """Where a round may start: how many tokens lookup can propose there, and how many of these, from the first, come true."""
 
-    The first token comes with the prefill.
-    """
+    proposed: int
+    agreed: int
+
+
+def places(prompt: Tokens, generated: Tokens, max_new_tokens: int, most: int) -> list[Place]:
+    """At each token of `generated`, of drafts of up to `most` tokens that leave room for the round's own (N9)."""
     drafter, chance = NgramDrafter(), Seeded(0)
     found = []
-    for i in range(1, len(generated)):
-        proposed = drafter.propose(prompt + generated[:i], most, chance).tokens
+    for i in range(len(generated)):
+        proposed = drafter.propose(prompt + generated[:i], min(most, max_new_tokens - i - 1), chance).tokens
         pairs = zip(proposed, generated[i:], strict=False)
-        found.append(
-            next((n for n, (guess, token) in enumerate(pairs) if guess != token), min(len(proposed), len(generated) - i))
-        )
+        agreed = next((n for n, (guess, token) in enumerate(pairs) if guess != token), min(len(proposed), len(generated) - i))
+        found.append(Place(len(proposed), agreed))
     return found
 
 
-def least_cost(agreements: Sequence[int], cost: Callable[[int], float], most: int) -> float:
-    """Of emitting a token for each of the agreements, in the units of cost(gamma), which is what a round costs.
+def after_first(places: Sequence[Place], cost: Callable[[int], float]) -> list[tuple[int, float]]:
+    """(tokens, least cost) of all rounds but the first, for each number of tokens that the first can yield.
 
-    gamma runs from 0 to `most`, and leaves room for the round's own token. More than agree is allowed: it is never worth it
-    unless the measured cost falls somewhere.
+    cost: of a round, by what it drafts. Drafting more than agrees is allowed: it pays where a longer draft is cheaper.
     """
-    end = len(agreements)
-    least = [0.0] * (end + 1)
-    for i in reversed(range(end)):
-        gammas = range(min(most, end - i - 1) + 1)
-        least[i] = min(cost(gamma) + least[i + min(gamma, agreements[i]) + 1] for gamma in gammas)
-    return least[0]
+    end = len(places)
+    least: list[float] = [0] * (end + 1)
+    for i in reversed(range(1, end)):
+        proposed, agreed = places[i]
+        least[i] = min(cost(gamma) + least[min(i + min(gamma, agreed) + 1, end)] for gamma in range(proposed + 1))
+    yields = range(1, min(places[0].agreed + 1, end) + 1) if places else ()
+    return [(end - first, least[first]) for first in yields]
+
+
+def best_rate(texts: Sequence[Sequence[tuple[int, float]]]) -> float | None:
+    """The greatest sum of tokens over sum of costs, with one (tokens, cost) of each text; None where nothing costs.
+
+    Dinkelbach 1967 (Management Science 13(7)): at the best rate no other choice has more tokens - rate * cost.
+    """
+    rate: float | None = None
+    while True:
+        chosen = [max(choices, key=lambda choice: choice[0] - (rate or 0) * choice[1]) for choices in texts if choices]
+        better = ratio(sum(tokens for tokens, _ in chosen), sum(cost for _, cost in chosen))
+        if better is None or (rate is not None and better <= rate):
+            return rate
+        rate = better

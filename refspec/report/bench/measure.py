@@ -133,7 +133,9 @@ def on_prompts(setup: Setup, pair: Pair, found: Passes, texts: Prompts, profile:
     greedy = setup.temperature == 0
     most = max(MOST, setup.gamma if isinstance(setup.gamma, int) else len(profile.verify) - 1)
     priced = costs.Costs(found.curves[0].verify(most), found.draft_cost.c.median, found.draft_cost.lookup)
-    outcome = results(texts, ran["plain"], ran["speculative"], priced, greedy=greedy, most=most)
+    outcome = results(
+        texts, ran["plain"], ran["speculative"], priced, greedy=greedy, max_new_tokens=setup.max_new_tokens, most=most
+    )
     show(table.categories(outcome))
     show(table.positions(outcome))
     if not against:

@@ -8,9 +8,9 @@ from refspec.lm import Tokens
 from refspec.loop import Round
 from refspec.report.bench.clock import geometric_mean
 from refspec.report.bench.costs import Costs
-from refspec.report.bench.hindsight import agreements, least_cost
+from refspec.report.bench.hindsight import after_first, best_rate, places
 from refspec.report.bench.race import Decoded
-from refspec.stats import ratio
+from refspec.stats import accepted_in, drafted_in, ratio, tested_in
 
 Z95 = 1.959963984540054  # the normal quantile of a two-sided 95 %
 
@@ -29,7 +29,8 @@ class Category:
     """Prompts of one kind. Decoding alone: what came after the first round; prefill_seconds: the mean of a prompt.
 
     tokens, calls: of the speculative runs, their first round included. predicted: by the cost model, for the rounds as they
-    were. bound: with every round's gamma as hindsight would choose it; None but for lookup at temperature 0.
+    were. bound: the greatest that this could be, with every round's gamma chosen by hindsight; None but for lookup at
+    temperature 0.
     identical: prompts whose tokens are those of plain decoding; None except at temperature 0.
     """
 
@@ -91,13 +92,18 @@ def results(
     costs: Costs,
     *,
     greedy: bool,
+    max_new_tokens: int,
     most: int,
 ) -> Results:
     """prompts: (category, ids). most: the greatest gamma that hindsight may choose."""
     categories = []
     for name, chosen in by_category(prompts).items():
-        texts = [prompts[i][1] for i in chosen]
-        categories.append(category(name, texts, pick(plain, chosen), pick(speculative, chosen), costs, greedy, most))
+        mine = pick(speculative, chosen)
+        bound = None
+        if greedy and costs.lookup:
+            seen = [places(prompts[i][1], speculative[i].tokens, max_new_tokens, most) for i in chosen]
+            bound = best_rate([after_first(each, costs.of_round) for each in seen])
+        categories.append(category(name, pick(plain, chosen), mine, costs, greedy, bound))
     ranked = sorted((each.speed_up.times, each.category) for each in categories if each.speed_up.times is not None)
     speed_up = geometric_mean(each.speed_up.times for each in categories)
     predicted = geometric_mean(each.predicted for each in categories)
@@ -129,21 +135,16 @@ def pick(runs: Sequence[Decoded], chosen: Sequence[int]) -> list[Decoded]:
 
 def category(
     name: str,
-    prompts: Sequence[Tokens],
     plain: Sequence[Decoded],
     speculative: Sequence[Decoded],
     costs: Costs,
     greedy: bool,
-    most: int,
+    bound: float | None,
 ) -> Category:
     rounds = [found for each in speculative for found in each.rounds]
     tokens = sum(len(each.tokens) for each in speculative)
-    tested, accepted = sum(min(each.drafted, each.accepted + 1) for each in rounds), sum(each.accepted for each in rounds)
-    spent = sum(costs.of_round(each.drafted) for run in speculative for each in run.rounds[1:])
-    bound = None
-    if greedy and costs.lookup:
-        seen = [agreements(prompt, each.tokens, most) for prompt, each in zip(prompts, plain, strict=True)]
-        bound = ratio(sum(map(len, seen)), sum(least_cost(each, costs.of_round, most) for each in seen))
+    tested, accepted = sum(map(tested_in, rounds)), sum(map(accepted_in, rounds))
+    spent = sum(costs.of_round(drafted_in(each)) for run in speculative for each in run.rounds[1:])
     return Category(
         category=name,
         prompts=len(plain),
@@ -151,7 +152,7 @@ def category(
         tokens_per_second=rate(speculative),
         speed_up=speed(speculative, plain),
         predicted=ratio(sum(each.decoded for each in speculative), spent),
-        bound=bound,
+        bound=bound if spent else None,
         tokens=tokens,
         calls=len(rounds),
         tokens_per_call=ratio(tokens, len(rounds)),
@@ -180,11 +181,10 @@ def speed(fast: Sequence[Decoded], slow: Sequence[Decoded]) -> Speed:
 
 def positions(rounds: Sequence[Round]) -> tuple[Position, ...]:
     found = []
-    for i in range(max((each.drafted for each in rounds), default=0)):
-        tested = sum(i < each.drafted and i <= each.accepted for each in rounds)
-        accepted = sum(i < each.accepted for each in rounds)
-        if tested:
-            found.append(Position(i + 1, tested, accepted, accepted / tested, *wilson(accepted, tested)))
+    for i in range(max(map(tested_in, rounds), default=0)):
+        tested = sum(i < tested_in(each) for each in rounds)
+        accepted = sum(i < accepted_in(each) for each in rounds)
+        found.append(Position(i + 1, tested, accepted, accepted / tested, *wilson(accepted, tested)))
     return tuple(found)
 
 
