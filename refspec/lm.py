@@ -4,6 +4,7 @@
 model on which exactness is proved.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from refspec.arrays import Array
-from refspec.errors import BadArgument, BadProbabilities, VocabularyMismatch
+from refspec.errors import BadArgument, BadProbabilities, RefspecError, VocabularyMismatch
 
 Tokens = tuple[int, ...]
 
@@ -28,7 +29,8 @@ class LanguageModel(Protocol):
     def probs(self, tokens: Tokens, last: int = 1) -> Array:
         """[last, v]: row i is the law of the token after tokens[: len(tokens) - last + 1 + i].
 
-        1 <= last <= len(tokens) + 1. A transformer also needs last <= len(tokens): nothing precedes its first token.
+        1 <= last <= len(tokens) + 1. A transformer also needs last <= len(tokens): nothing precedes its first token. The loop
+        refuses rows that sum to one less closely than `slack` allows.
         """
         ...
 
@@ -40,14 +42,14 @@ class TableLM:
     >>> coin.probs((0, 1), last=2)[1].tolist()
     [Fraction(1, 3), Fraction(2, 3)]
 
-    table: contexts (tuples of ids) -> rows [v] that sum to one, exactly for Fractions and to 1e-9 for floats. `()`
+    table: contexts (tuples of ids) -> rows [v] that sum to one, exactly for Fractions and up to `slack` for floats. `()`
     must be there: it answers every context that has no row of its own. Raises BadProbabilities for a row that is no law.
     """
 
     def __init__(self, table: Mapping[Tokens, Sequence[Any] | Array]) -> None:
         if () not in table:
             raise BadArgument("the table has no row for the empty context (); add the row that answers any other context")
-        self._rows = {tuple(context): law(row) for context, row in table.items()}
+        self._rows = {tuple(context): law(row, f"the row of context {tuple(context)}") for context, row in table.items()}
         self._longest = max(len(context) for context in self._rows)
         self.vocab_size = len(self._rows[()])
         for context, row in self._rows.items():
@@ -68,7 +70,7 @@ class TableLM:
         return self._rows[context]
 
 
-def law(row: Sequence[Any] | Array) -> Array:
+def law(row: Sequence[Any] | Array, name: str = "the row") -> Array:
     """A row [v] as a law: exact (an object array of Fractions) where it holds Fractions or integers, else float64."""
     entries = list(row)
     exact = all(isinstance(entry, (int, np.integer, Fraction)) for entry in entries)
@@ -76,11 +78,51 @@ def law(row: Sequence[Any] | Array) -> Array:
     kept: list[Any] = [
         entry if isinstance(entry, Fraction) else Fraction(int(entry)) if exact else float(entry) for entry in entries
     ]
-    total = sum(kept)
-    sums_to_one = total == 1 if exact else abs(total - 1) <= 1e-9  # v additions of float64 rounding
-    if not (kept and sums_to_one and all(entry >= 0 for entry in kept)):
-        raise BadProbabilities(f"a row of {len(kept)} entries sums to {total}; a law has entries >= 0 that sum to 1")
-    return np.array(kept, dtype=object if exact else np.float64)
+    made = np.array(kept, dtype=object if exact else np.float64)
+    if (fault := first_fault(made[None])) is not None:
+        raise BadProbabilities(f"{name} {fault[1]}")
+    return made
+
+
+def require_laws(rows: Array, shape: tuple[int, int], start: int, whose: str, error: type[RefspecError]) -> None:
+    """rows are `shape` [n, v] laws, of positions from `start` on. `error` says whose row is none, where, and how far off."""
+    if rows.shape != shape:
+        raise error(f"the {whose} returned laws of shape {rows.shape}; {shape} is needed, a row a position and an entry an id")
+    if (fault := first_fault(rows)) is not None:
+        raise error(f"the {whose}'s row for position {start + fault[0]} {fault[1]}")
+
+
+def first_fault(rows: Array) -> tuple[int, str] | None:
+    """Which of rows [n, v] is the first that is no law, and why; None where all are."""
+    floats, allowed = rows.dtype.kind == "f", slack(rows.dtype, rows.shape[-1])
+    with np.errstate(invalid="ignore"):  # inf - inf: its NaN tells
+        # in float64 whatever they are, so that what is off is the row and not this sum
+        off = rows.sum(axis=-1, dtype=np.float64 if floats else None) - 1
+    sums_to_one = abs(off) <= allowed
+    if rows.min(initial=0) >= 0 and sums_to_one.all():  # neither holds of a NaN
+        return None
+    i = int(((rows >= 0).all(axis=-1) & sums_to_one).argmin())
+    forbidden = np.flatnonzero(~(rows[i] >= 0))
+    if len(forbidden):
+        what = f"gives token {forbidden[0]} the probability {rows[i, forbidden[0]]}"
+    else:
+        what = f"sums to {off[i] + 1}, which is off by {float(off[i]):.1e}"
+    return i, f"{what}; a law has entries >= 0 that sum to 1" + (f" up to {allowed:.1e} in {rows.dtype}" if floats else "")
+
+
+def slack(dtype: np.dtype[Any], vocab_size: int) -> float:
+    """How far from one a law of that many entries may sum: what rounding leaves of a row that was divided by its sum.
+
+    0 but for floats. Each of v - 1 additions, in whatever order, and the division round by eps / 2 of at most the sum, and so
+    do the additions of who checks: v * eps in float64. In a narrower type that would let through too much (6e-3 of 49,152
+    float32), so there the sum has to be one in blocks, NumPy's (of 128 in 8 lanes, then pairwise) or a finer one: it rounds
+    fewer than 16 + log2 v times on the way of any entry.
+    """
+    if dtype.kind != "f":
+        return 0
+    eps = float(np.finfo(dtype).eps)
+    wide = float(np.finfo(np.float64).eps)
+    return vocab_size * wide if eps <= wide else min(vocab_size, 16 + math.log2(max(1, vocab_size))) * eps
 
 
 def require_same_vocabulary(target: LanguageModel, draft: LanguageModel) -> None:

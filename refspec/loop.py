@@ -13,8 +13,8 @@ from refspec import verify as rules
 from refspec.arrays import Array
 from refspec.chance import Chance
 from refspec.draft import Draft, Drafter, checked
-from refspec.errors import BadArgument, BrokenRule
-from refspec.lm import LanguageModel, Tokens, require_same_vocabulary
+from refspec.errors import BadArgument, BadProbabilities, BrokenRule
+from refspec.lm import LanguageModel, Tokens, require_laws, require_same_vocabulary
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ def rounds(
 
         # "Run M_p in parallel": the text, and the text with every prefix of the draft, in one call
         target_probs = target.probs(tokens + draft.tokens, last=len(draft.tokens) + 1)
+        shape = len(draft.tokens) + 1, target.vocab_size
+        require_laws(target_probs, shape, len(tokens), "target", BadProbabilities)
 
         # "Determine the number of accepted guesses n", "adjust the distribution from M_p if needed", and draw from it
         witness = Witness(chance) if record else chance

@@ -8,7 +8,7 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.chance import Chance
 from refspec.errors import BrokenDrafter
-from refspec.lm import LanguageModel, Tokens
+from refspec.lm import LanguageModel, Tokens, require_laws
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,8 @@ def checked(draft: Draft, tokens: Tokens, gamma: int, vocab_size: int) -> Draft:
     for token in draft.tokens:
         if not 0 <= token < vocab_size:
             raise BrokenDrafter(f"the drafter returned token {token}; the target's ids run from 0 to {vocab_size - 1}")
-    if draft.probs is not None and draft.probs.shape != (n, vocab_size):
-        raise BrokenDrafter(f"the drafter returned laws of shape {draft.probs.shape} for {n} tokens of {vocab_size} ids")
-    if draft.probs is not None:
-        require_laws(draft.probs)
+    if draft.probs is not None:  # the likeliest slip is to draw from a row that was masked and not renormalised
+        require_laws(draft.probs, (n, vocab_size), len(tokens), "drafter", BrokenDrafter)
     if draft.start not in (None, len(tokens)):
         raise BrokenDrafter(f"the draft starts at position {draft.start} where the text has {len(tokens)} tokens")
     return replace(draft, start=len(tokens))
-
-
-def require_laws(rows: Array) -> None:
-    """Rows [n, v] are laws: the likeliest slip of a drafter is to draw from a row it has masked and not renormalised."""
-    totals = rows.sum(axis=-1)
-    # float64 rows of a hundred thousand tokens sum to one within 1e-11, float32 ones within 1e-3
-    fair = (totals == 1 if rows.dtype == object else abs(totals - 1) <= 1e-3) & (rows >= 0).all(axis=-1)
-    if not fair.all():
-        raise BrokenDrafter(f"the drafter returned a row that sums to {totals[~fair][0]}; a law has entries >= 0 that sum to 1")
