@@ -13,6 +13,7 @@ from models import Table, table
 
 import refspec
 from refspec import theory, verify
+from refspec.distance import distance
 from refspec.draft import Draft
 from refspec.exact import law, total_variation
 
@@ -51,7 +52,7 @@ def with_corners(test: Callable[..., None]) -> Callable[..., None]:
     return test
 
 
-def accepted(rule: str, target_row: Row, draft_row: Row, drafted: int | None = None) -> Fraction:
+def accepted(rule: str | verify.Rule, target_row: Row, draft_row: Row, drafted: int | None = None) -> Fraction:
     """P(one drafted token is accepted), by enumeration. drafted: a token that was not drawn, draft_row aside."""
 
     def one_round(chance: refspec.Chance) -> bool:
@@ -60,7 +61,8 @@ def accepted(rule: str, target_row: Row, draft_row: Row, drafted: int | None = N
         else:
             token = chance.race(0, draft_row) if rule == "coupled" else chance.pick(draft_row)
             draft = Draft((token,), draft_row[None], start=0)
-        return verify.EXACT[rule](draft, np.stack([target_row, target_row]), chance).accepted == 1
+        tested = verify.EXACT[rule] if isinstance(rule, str) else rule
+        return tested(draft, np.stack([target_row, target_row]), chance).accepted == 1
 
     return law(one_round).get(True, Fraction(0))
 
@@ -138,6 +140,46 @@ def test_no_coupling_agrees_more_often_than_the_optimum(pair: tuple[Row, Row], d
         agree += moved if i == j else 0
     assert not any(p)
     assert agree <= theory.optimal_acceptance(*pair)
+
+
+# --- inexact rules ---
+
+factors = st.integers(1, 8).map(lambda eighths: Fraction(eighths, 8))
+
+
+@settings(max_examples=30)
+@given(row_pairs(), factors)
+@example((row(1, 5), row(1, 1)), Fraction(1, 8))
+def test_lenience_accepts_the_overlap_with_a_larger_p(pair: tuple[Row, Row], factor: Fraction) -> None:
+    """And pays for it at par: it ends as near to p as any rule that accepts so often."""
+    rule = verify.inexact_lenience(factor)
+    accepts = accepted(rule, *pair)
+    assert accepts == theory.lenience_acceptance(*pair, factor)
+    assert distance(rule, *pair) == theory.least_distance(*pair, accepts)
+    assert theory.lenience_acceptance(*pair, 1) == theory.token_acceptance(*pair)
+
+
+@settings(max_examples=40)
+@given(row_pairs(), st.lists(fractions, min_size=5, max_size=5), st.data())
+def test_no_rule_that_accepts_so_often_ends_nearer(pair: tuple[Row, Row], shares: list[Fraction], data: st.DataObject) -> None:
+    """Any rule at all: it accepts x with a drawn chance, and replaces what it refuses from a drawn law."""
+    p, q = pair
+    kept = [share * each for share, each in zip(shares, q, strict=False)]
+    weights = data.draw(st.lists(st.integers(0, 6), min_size=len(p), max_size=len(p)).filter(any))
+    refused = 1 - sum(kept)
+    emitted = [keep + refused * other for keep, other in zip(kept, row(*weights), strict=True)]
+    found = total_variation(dict(enumerate(emitted)), dict(enumerate(p)))
+    assert found >= theory.least_distance(p, q, sum(kept))
+    residual = [max(each - keep, Fraction(0)) for each, keep in zip(p, kept, strict=True)]
+    if sum(residual):  # from where p is left, the distance is what was kept beyond p
+        best = [keep + refused * each / sum(residual) for keep, each in zip(kept, residual, strict=True)]
+        over = sum((max(keep - each, Fraction(0)) for keep, each in zip(kept, p, strict=True)), Fraction(0))
+        assert total_variation(dict(enumerate(best)), dict(enumerate(p))) == over >= theory.least_distance(p, q, sum(kept))
+
+
+def test_acceptance_up_to_the_optimum_costs_nothing() -> None:
+    pair = row(1, 3), row(3, 1)  # TV is 1/2
+    assert [theory.least_distance(*pair, Fraction(i, 4)) for i in range(5)] == [0, 0, 0, Fraction(1, 4), Fraction(1, 2)]
 
 
 # --- a draft of several tokens ---
@@ -266,6 +308,45 @@ def test_best_gamma_and_whether_one_token_pays(
     assert pays == (theory.speed_up(alpha, 1, draft_cost, costs.__getitem__) > 1)
     assert theory.one_token_pays(alpha, draft_cost, lambda _: 1) == (alpha > draft_cost)
     assert (theory.best_gamma(alpha, draft_cost, lambda _: 1, most) > 0) == (alpha > draft_cost and most > 0)
+
+
+@settings(max_examples=60)
+@given(st.lists(fractions, max_size=5), st.lists(st.integers(1, 8), min_size=1, max_size=5), fractions)
+@example([Fraction(1, 2)], [1, 2], Fraction(1, 2))  # equals: the least
+@example([Fraction(1)] * 3, [1, 1], Fraction(1))  # fewer costs than chances
+@example([Fraction(1)], [1, 1, 1], Fraction(0))  # and more
+def test_the_best_bet_is_the_least_of_the_best(alphas: list[Fraction], costs: list[int], rate: Fraction) -> None:
+    """Of tokens less what the time would yield elsewhere, over as many tokens as there are both chances and costs for."""
+    gains = []
+    for gamma in range(min(len(alphas), len(costs) - 1) + 1):
+        tokens, reached = Fraction(1), Fraction(1)
+        for alpha in alphas[:gamma]:
+            reached *= alpha
+            tokens += reached
+        gains.append(tokens - rate * costs[gamma])
+    assert theory.best_bet(alphas, costs, rate) == gains.index(max(gains))
+
+
+@settings(max_examples=40)
+@given(st.lists(fractions, min_size=2, max_size=4), st.lists(st.integers(1, 8), min_size=5, max_size=5))
+def test_a_run_of_best_bets_at_its_own_rate_is_as_fast_as_any(alphas: list[Fraction], costs: list[int]) -> None:
+    """Dinkelbach: at the greatest tokens over cost, the bet gains nothing more, and is one that has this ratio."""
+    ratios = [theory.expected_tokens(alphas[:gamma]) / Fraction(costs[gamma]) for gamma in range(len(alphas) + 1)]
+    assert theory.best_bet(alphas, costs, max(ratios)) == ratios.index(max(ratios))
+
+
+@pytest.mark.parametrize("formula", ["token_acceptance", "optimal_acceptance", "sample_match_acceptance", "coupled_acceptance"])
+def test_rows_of_different_lengths_are_no_pair(formula: str) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        getattr(theory, formula)(row(1, 1, 1), row(1, 1))
+
+
+@settings(max_examples=40)
+@given(row_pairs(most=4))
+@with_corners
+def test_the_bounds_of_coupled_acceptance_are_tv_s(pair: tuple[Row, Row]) -> None:
+    apart = total_variation(*(dict(enumerate(each)) for each in pair))
+    assert theory.coupled_bounds(*pair) == ((1 - apart) / (1 + apart), 1 - apart)
 
 
 def test_two_tokens_can_pay_where_one_does_not() -> None:
