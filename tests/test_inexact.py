@@ -349,3 +349,25 @@ def test_every_verdict_of_an_inexact_rule_says_so() -> None:
 def test_typical_refuses_parameters_out_of_range(epsilon: float, delta: float) -> None:
     with pytest.raises(BadArgument, match="between 0 and 1"):
         inexact_typical(epsilon, delta)
+
+
+@settings(max_examples=12)
+@given(row_pairs(), factors, st.integers(1, 2), st.integers(0, 3), st.sets(st.integers(0, 2), max_size=2), st.booleans())
+@example((row(1, 2, 1), row(2, 1, 1)), Fraction(1, 2), 2, 3, {0}, True)
+def test_the_distance_of_texts_is_that_of_two_laws(
+    pair: tuple[Row, Row], factor: Fraction, gamma: int, horizon: int, stop: set[int], prompted: bool
+) -> None:
+    """Along every branch of both programs, with a prompt that changes the first row and with stop tokens."""
+    p, q = (each[:3] / sum(each[:3]) if sum(each[:3]) else point_mass(0, len(each[:3])) for each in pair)
+    turned = p[::-1]
+    target, draft = refspec.TableLM({(): p, (0, 0): turned}), refspec.TableLM({(): q})
+    prompt = (0, 0) if prompted else ()
+    options = {"max_new_tokens": horizon, "stop": stop}
+    rule, drafter = inexact_lenience(factor), refspec.ModelDrafter(draft)
+    laws = [
+        law(
+            lambda chance: refspec.speculative(target, drafter, prompt, gamma=gamma, chance=chance, verify=rule, **options).tokens
+        ),
+        law(lambda chance: refspec.autoregressive(target, prompt, chance=chance, **options)),
+    ]
+    assert text_distance(rule, target, drafter, prompt, gamma=gamma, **options) == total_variation(*laws)
