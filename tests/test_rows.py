@@ -49,6 +49,13 @@ def test_a_float32_row_may_be_off_by_the_roundings_of_a_sum_in_blocks(v: int, si
     assert first_fault(off_by(np.float32, v, sign * (allowed + 1))[None]) is not None
 
 
+def test_a_float32_row_is_added_up_in_float64() -> None:
+    """It is off by 24.75 roundings where 22.6 are allowed, of which a float32 sum would lose three beside the 1."""
+    row = np.full(100, 2.0**-25, np.float32)
+    row[0] = 1
+    assert first_fault(row[None]) is not None
+
+
 def test_half_precision_is_no_finer_than_it_can_be() -> None:
     third = np.full((1, 3), 1 / 3, np.float16)
     assert third.sum(dtype=np.float64) < 1
