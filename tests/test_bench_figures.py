@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -111,15 +112,16 @@ def test_a_roofline_is_the_time_to_read_the_weights(taken: list[float], weights:
 def test_reading_reads_the_matrix_once_and_returns_its_seconds(ticking: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "MATRIX", (8, 4))
     read: list[tuple[Any, ...]] = []
+    single = np.dtype(np.float32)
 
     def matmul(matrix: np.ndarray, vector: np.ndarray, out: np.ndarray) -> None:
-        read.append((matrix.shape, matrix.dtype, vector.shape, out.shape))
+        read.append((matrix.shape, vector.shape, out.shape, {each.dtype for each in (matrix, vector, out)}))
         ticking.now += 3.0
 
     run = machine.reading()
     monkeypatch.setattr(np, "matmul", matmul)
     assert [run(), run()] == [3.0, 3.0]
-    assert read == [((8, 4), np.float32, (4,), (8,))] * 2
+    assert read == [((8, 4), (4,), (8,), {single})] * 2  # another type is another product
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -131,6 +133,22 @@ def test_the_weights_that_a_token_reads(tied: bool, tmp_path: Path) -> None:
     attention = c.width * c.head_width * (2 * c.heads + 2 * c.kv_heads)
     layer = attention + 3 * c.width * c.inner + 2 * c.width
     assert machine.weight_bytes(model.network) == 4 * (c.layers * layer + c.width + c.vocab_size * c.width) + 8 * c.head_width
+
+
+def test_of_the_table_of_positions_a_token_reads_a_row(tmp_path: Path) -> None:
+    one, other = (
+        refspec.load(write_folder(tmp_path / str(context), {**GPT2, "n_positions": context}, tokenizer=False)).network
+        for context in (128, 256)
+    )
+    assert machine.weight_bytes(one) == machine.weight_bytes(other)
+
+
+@pytest.mark.parametrize(("system", "unit"), [("darwin", 1), ("linux", 1024)])
+def test_the_peak_is_told_in_the_units_of_the_system(system: str, unit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no resource")
+    monkeypatch.setattr(machine.sys, "platform", system)
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=7))
+    assert machine.peak_bytes() == 7 * unit
 
 
 def test_peak_memory_is_in_bytes() -> None:
@@ -204,6 +222,33 @@ def test_a_curve_counts_rows_in_units_of_one(toy: refspec.Model) -> None:
     assert curve.verify(40) == tuple(min(gamma + 1.0, 32.0) for gamma in range(41))
 
 
+def test_a_curve_takes_half_of_a_short_context_for_rows_and_the_rest_for_the_text(ticking: Clock, tmp_path: Path) -> None:
+    model = refspec.load(write_folder(tmp_path / "short", {**GPT2, "n_positions": 80}, tokenizer=False))
+    object.__setattr__(model, "network", Timed(ticking, model.network))
+    for most, rows in ((39, 40), (40, 32)):
+        (curve,) = costs.curves({False: model.language_model(temperature=0)}, most, 1)
+        assert (curve.points[-1].rows, curve.context) == (rows, 80 - rows)
+
+
+@pytest.mark.parametrize(("target", "draft", "before"), [(256, 256, 96), (256, 80, 79), (80, 256, 79), (97, 97, 96)])
+def test_a_draft_is_timed_where_both_models_have_a_position_left(
+    target: int, draft: int, before: int, ticking: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def rows_at_once(language_model: Any, before: int, rows: int) -> Callable[[], float]:
+        asked.append((language_model.context, before, rows))
+        return lambda: 1.0
+
+    monkeypatch.setattr(costs, "rows_at_once", rows_at_once)
+    one, other = (SimpleNamespace(context=context) for context in (target, draft))
+    costs.model_cost(one, other, 1)  # type: ignore[arg-type]
+    assert asked == [(draft, before, 1), (target, before, 1)]
+    del asked[:]
+    costs.lookup_cost(one, 1)  # type: ignore[arg-type]
+    assert asked == [(target, min(96, target - 1), 1)]
+
+
 def test_a_draft_model_costs_its_step_over_the_targets(toy: refspec.Model) -> None:
     target = toy.language_model(temperature=0)
     found = costs.model_cost(target, target, 1)
@@ -213,21 +258,21 @@ def test_a_draft_model_costs_its_step_over_the_targets(toy: refspec.Model) -> No
 
 
 def test_a_lookup_is_timed_alone_and_as_one_of_sixteen(ticking: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, int]] = []
+    asked: list[tuple[str, int, int]] = []
 
     class Lookup:
         def forecast(self, tokens: tuple[int, ...], gamma: int) -> None:
-            asked.append(("forecast", len(tokens)))
+            asked.append(("forecast", len(tokens), gamma))
             ticking.now += 1.0
 
         def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> None:
-            asked.append(("propose", len(tokens)))
+            asked.append(("propose", len(tokens), gamma))
             ticking.now += 3.0
 
     monkeypatch.setattr(costs, "NgramDrafter", Lookup)
     assert costs.looking_up(100)() == 4.0
-    assert asked[0] == ("propose", 84)  # reads all that stands there, before the clock starts
-    assert asked[1:] == [(name, length) for length in range(85, 101) for name in ("forecast", "propose")]
+    assert asked[0][:2] == ("propose", 84)  # reads all that stands there, before the clock starts
+    assert asked[1:] == [each for length in range(85, 101) for each in (("forecast", length, 15), ("propose", length, 4))]
     found = costs.lookup_costs(1)
     assert [(each.context, each.microseconds) for each in found] == [(context, flat(4e6)) for context in passes.CONTEXTS]
 
@@ -246,7 +291,7 @@ def test_a_profile_keeps_the_draft_models_cost_where_only_a_lookup_was_timed() -
 
 def test_a_run_is_counted_without_its_first_round(tmp_path: Path) -> None:
     model = refspec.load(write_folder(tmp_path / "toy", GPT2, tokenizer=False))
-    settings: dict[str, Any] = {"gamma": 3, "max_new_tokens": 12, "temperature": 0}
+    settings: dict[str, Any] = {"gamma": 3, "max_new_tokens": 12, "temperature": 1}
     prompt = (1, 2, 3, 1, 2, 3)
     found = ours(model, refspec.NgramDrafter, settings)(prompt, 5)
     expected = refspec.generate(model, prompt, drafter=refspec.NgramDrafter(), seed=5, **settings)
@@ -257,8 +302,9 @@ def test_a_run_is_counted_without_its_first_round(tmp_path: Path) -> None:
 
 
 def test_seconds_of_a_prompt_are_medians_each_of_its_own() -> None:
-    runs = [Decoded((1, 2), 1, prefill, decode) for prefill, decode in ((1.0, 9.0), (5.0, 2.0), (3.0, 4.0))]
-    assert median(runs) == Decoded((1, 2), 1, 3.0, 4.0)
+    """The rest is the first pass's."""
+    figures = ((1, 1.0, 9.0), (2, 5.0, 2.0), (3, 3.0, 4.0))
+    assert median([Decoded((token,), 1, prefill, decode) for token, prefill, decode in figures]) == Decoded((1,), 1, 3.0, 4.0)
 
 
 def decoded(tokens: int, taken: float, prefill: float = 1.0) -> Decoded:

@@ -255,6 +255,14 @@ def test_a_pick_is_off_by_a_share_of_the_bound_that_does_not_depend_on_v(v: int)
         assert float_bound(v, 1) / 500 < pick_distance(row, pick_counts(row.tobytes())) < float_bound(v, 1) / 10
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, object])
+def test_an_interval_pick_is_over_the_float64_of_its_weights(dtype: Any) -> None:
+    weights = np.array([1, 0, 2], dtype)
+    found = law(lambda chance: chance.pick(weights), chance=IntervalChance)
+    counts = pick_counts(weights.astype(np.float64).tobytes())
+    assert found == {0: Fraction(counts[0], GRID), 2: Fraction(counts[2], GRID)}
+
+
 @given(st.integers(1, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_the_bound_adds_up_over_draws(v: int, few: int, more: int) -> None:
     assert float_bound(v, few) + float_bound(v, more) == float_bound(v, few + more)

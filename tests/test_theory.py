@@ -339,6 +339,10 @@ def test_a_run_of_best_bets_at_its_own_rate_is_as_fast_as_any(alphas: list[Fract
 def test_rows_of_different_lengths_are_no_pair(formula: str) -> None:
     with pytest.raises(ValueError, match="shorter"):
         getattr(theory, formula)(row(1, 1, 1), row(1, 1))
+    with pytest.raises(ValueError, match="shorter"):
+        theory.lenience_acceptance(row(1, 1, 1), row(1, 1), 1)
+    with pytest.raises(ValueError, match="shorter"):
+        theory.token_reach(lambda _: row(1, 1, 1), lambda _: row(1, 1), 1)
 
 
 @settings(max_examples=40)

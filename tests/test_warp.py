@@ -44,6 +44,13 @@ def test_equal_probabilities_rank_lowest_id_first_however_many_there_are() -> No
     assert survivors(top_p(two, 0.5 - 1e-4)) == list(range(1, 1500, 2))
 
 
+def test_top_p_keeps_what_has_less_than_p_above_it() -> None:
+    row = np.array([0.125, 0.5, 0.25, 0.125])
+    kept = [survivors(top_p(row, p)) for p in (0.25, 0.5, 0.5 + 1e-9, 0.75, 0.8, 0.875, 0.9)]
+    assert kept == [[1], [1], [1, 2], [1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 2, 3]]
+    assert survivors(top_p(np.array([0.7, 0.2, 0.06, 0.04]), 0.999)) == [0, 1, 2, 3]
+
+
 def test_what_ties_with_the_kth_stays() -> None:
     assert survivors(top_k(np.array([0.125, 0.25, 0.25, 0.125, 0.25]), 2)) == [1, 2, 4]
     assert survivors(top_k(np.array([0.125, 0.5, 0.25, 0.125]), 1)) == [1]
