@@ -1,5 +1,6 @@
 """A refspec home of its own for every test here, and a Llama in GGUF small enough to make on the spot."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     if request.node.get_closest_marker("real") is None:
         monkeypatch.setenv("REFSPEC_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """PyTorch on one core: small networks are slower on more, and the suite may share the machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @dataclass
