@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -31,3 +32,16 @@ def test_data_begin_aligned_whatever_the_names(tmp_path: Path) -> None:
         write_float32(path, {"x" * length: (1,)}, iter([np.ones(1, np.float32)]), label="")
         assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0
         assert load_file(path)["x" * length] == 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_header_promises_as_many_tensors_as_there_are(count: int, tmp_path: Path) -> None:
+    tensors = iter([np.ones(2, np.float32)] * count)
+    with pytest.raises(ValueError, match=r"zip\(\) argument 2 is"):
+        write_float32(tmp_path / "model.safetensors", {"x": (2,), "y": (2,)}, tensors, label="")
+
+
+@pytest.mark.parametrize("tensor", [np.ones((3, 2), np.float32), np.ones((2, 3), np.float64)])
+def test_a_tensor_that_is_not_as_the_header_says_is_a_mistake_of_ours(tensor: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="the_name"):
+        write_float32(tmp_path / "model.safetensors", {"the_name": (2, 3)}, iter([tensor]), label="")

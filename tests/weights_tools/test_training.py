@@ -22,14 +22,11 @@ from refspec.home import find  # noqa: E402
 from weights_tools import distill as distilling  # noqa: E402
 from weights_tools import train as training  # noqa: E402
 from weights_tools.__main__ import main  # noqa: E402
-from weights_tools.acceptance import continue_by_sampling, overlap  # noqa: E402
 from weights_tools.corpus import encode, read_split  # noqa: E402
 from weights_tools.evaluation import report  # noqa: E402
-from weights_tools.model_folder import load_gpt2, load_tokenizer  # noqa: E402
+from weights_tools.model_folder import load_gpt2, load_tokenizer, require_same_vocabulary  # noqa: E402
 from weights_tools.networks import draft_from_layers, load_network  # noqa: E402
-from weights_tools.optimiser import newton_schulz  # noqa: E402
 from weights_tools.settings import DistillSettings, TrainSettings  # noqa: E402
-from weights_tools.torch_gpt2 import Shape, TorchGPT2  # noqa: E402
 
 pytestmark = [pytest.mark.peers, pytest.mark.usefixtures("one_thread")]
 
@@ -274,6 +271,28 @@ def test_transformers_loads_the_folder_and_agrees(trained):
     assert tokenizer.decode(ids) == text
 
 
+@pytest.mark.parametrize("change", [{"n_inner": 65}, {"layer_norm_epsilon": 1e-6}])
+def test_a_gpt2_that_is_not_plain_is_refused(change, trained, tmp_path):
+    other = shutil.copytree(trained / "model", tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"n_inner": 64}))
+    assert same_weights(other, trained / "model")  # 64 is what is usual for a width of 16
+    (other / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(refspec.RefspecError, match="is no plain GPT-2"):
+        load_gpt2(other)
+
+
+def test_the_same_words_with_other_ids_are_another_vocabulary(trained, tmp_path):
+    other = shutil.copytree(trained / "model", tmp_path / "other")
+    require_same_vocabulary(trained / "model", other)
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    ids = tokenizer["model"]["vocab"]
+    ids["a"], ids["b"] = ids["b"], ids["a"]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(refspec.RefspecError, match="has another vocabulary than"):
+        require_same_vocabulary(trained / "model", other)
+
+
 def test_a_gpt2_named_as_the_hub_has_it_loads(trained, tmp_path):
     from safetensors.torch import load_file, save_file
 
@@ -284,56 +303,6 @@ def test_a_gpt2_named_as_the_hub_has_it_loads(trained, tmp_path):
     save_file(tensors | {"h.7.ln_1.weight": torch.ones(16)}, other / "model.safetensors")
     with pytest.raises(refspec.RefspecError, match="no use for"):
         load_gpt2(other)
-
-
-def test_cached_and_uncached_logits_agree():
-    torch.manual_seed(0)
-    model = TorchGPT2(Shape(vocab=11, context=12, layers=2, width=8, heads=2)).eval()
-    tokens, cache = torch.randint(0, 11, (2, 12)), model.new_cache()
-    with torch.no_grad():
-        pieces = torch.cat([model(tokens[:, :5], cache), model(tokens[:, 5:9], cache), model(tokens[:, 9:], cache)], dim=1)
-        assert torch.allclose(pieces, model(tokens), atol=1e-5)
-
-
-def test_every_held_out_token_is_counted_once(corpus, trained):
-    model = load_gpt2(trained / "model").eval()
-    data = encode(read_split(corpus), load_tokenizer(trained / "model"))
-    ids, total = torch.from_numpy(data.held_out), 0.0
-    for start in range(0, len(ids) - 1, 16):
-        until = min(start + 16, len(ids) - 1)
-        begin = max(0, until - 16)  # the last window is whole and ends where the text ends
-        window = ids[None, begin : until + 1]
-        with torch.no_grad():
-            total += float(training.token_losses(model(window[:, :-1]), window[:, 1:])[0, start - begin :].sum())
-    assert training.held_out_loss(model, data) == pytest.approx(total / (len(ids) - 1), abs=1e-5)
-    assert training.held_out_loss(model, data, stride=5) == pytest.approx(total / (len(ids) - 1), rel=0.05)
-
-
-def test_newton_schulz_makes_singular_values_near_one():
-    matrices = torch.randn(3, 8, 20, generator=torch.Generator().manual_seed(0))
-    for result in (newton_schulz(matrices), newton_schulz(matrices.mT).mT):
-        values = torch.linalg.svdvals(result)
-        assert values.min() > 0.6
-        assert values.max() < 1.3
-
-
-@pytest.mark.parametrize("kind", ["kl", "reverse-kl", "tvd"])
-def test_divergences_vanish_at_equality_and_tvd_is_one_minus_acceptance(kind):
-    left, right = torch.randn(2, 5, 9, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(distilling.divergence(left, left, kind), torch.zeros(5), atol=1e-6)
-    assert (distilling.divergence(left, right, kind) > 0).all()
-    if kind == "tvd":
-        assert torch.allclose(distilling.divergence(left, right, kind), 1 - overlap(left.softmax(-1), right.softmax(-1)))
-
-
-def test_sampling_draws_from_the_networks_law(trained):
-    network = load_network(trained / "model")
-    prompts = torch.full((4000, 1), 5)
-    drawn = continue_by_sampling(network, prompts, 2, torch.Generator().manual_seed(0))[:, 1]
-    with torch.no_grad():
-        law = network.logits(prompts[:1])[0, -1].softmax(-1)
-    share = torch.bincount(drawn, minlength=len(law)) / len(drawn)
-    assert float((share - law).abs().max()) < 5 * float((law.max() / len(drawn)) ** 0.5)
 
 
 def test_distillation_raises_acceptance_and_resumes_bit_for_bit(corpus, trained, tmp_path, monkeypatch):
@@ -393,6 +362,38 @@ def test_a_llama_target_gives_a_draft_of_its_own_layers(corpus, llama, tmp_path)
     assert again.module.config.num_hidden_layers == 2
     assert again.module.dtype == torch.float32
     assert refspec.load(tmp_path / "draft").config.layers == 2
+
+
+def test_a_draft_is_its_targets_layers_in_the_order_given_between_the_same_embedding_and_head(llama, tmp_path):
+    target = load_network(llama)
+    tokens = torch.arange(24).view(2, 12)
+    with torch.no_grad():
+        assert torch.equal(draft_from_layers(llama, [0, 1, 2, 3]).logits(tokens), target.logits(tokens))
+        draft = draft_from_layers(llama, [3, 1])
+        whole = draft.logits(tokens)
+        assert not torch.allclose(draft_from_layers(llama, [1, 3]).logits(tokens), whole, atol=1e-6)
+        cache = draft.new_cache()  # its layers find their rows in a cache of two
+        pieces = torch.cat([draft.logits(tokens[:, :5], cache), draft.logits(tokens[:, 5:], cache)], dim=1)
+        assert torch.allclose(pieces, whole, atol=1e-5)  # float32
+    for ours, theirs in ((0, 3), (1, 1)):
+        left, right = draft.module.model.layers[ours].state_dict(), target.module.model.layers[theirs].state_dict()
+        assert all(torch.equal(left[name], right[name]) for name in right)
+    assert not draft.module.training
+    frozen = {name for name, parameter in draft.module.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"model.embed_tokens.weight"}  # which is the head as well
+    draft.save(tmp_path / "draft")
+    assert torch.allclose(load_network(tmp_path / "draft").logits(tokens), whole, atol=1e-3)  # saved in float16
+
+
+def test_an_untied_head_stays_as_it_is_too(llama, tmp_path):
+    from transformers import AutoConfig, LlamaForCausalLM
+
+    config = AutoConfig.from_pretrained(llama)
+    config.tie_word_embeddings = False
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "untied")
+    parameters = dict(draft_from_layers(tmp_path / "untied", [2]).module.named_parameters())
+    frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
+    assert frozen == {"model.embed_tokens.weight", "lm_head.weight"}
 
 
 def test_saving_a_draft_does_not_round_the_one_that_learns(llama, tmp_path):
