@@ -227,9 +227,12 @@ def test_each_pass_reads_every_sequence_once_in_another_order_and_the_target_rea
     passes = [torch.cat(draft.read[index : index + 3])[:, 0].tolist() for index in (0, 3, 6)]
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in passes)
     assert len({tuple(order) for order in passes}) > 1
-    again = random_table(1)
-    learn_from(sequences, target, again, idle, settings, 1)
-    assert not torch.equal(torch.cat(again.read), torch.cat(draft.read))  # another round, another order
+    again, other = random_table(1), random_table(1)
+    torch.manual_seed(99)  # which must not matter
+    learn_from(sequences, target, again, idle, settings, 0)
+    learn_from(sequences, target, other, idle, settings, 1)
+    assert torch.equal(torch.cat(again.read), torch.cat(draft.read))
+    assert not torch.equal(torch.cat(other.read), torch.cat(draft.read))  # another round, another order
 
 
 def test_the_loss_of_a_round_is_the_mean_of_its_batches():
@@ -274,20 +277,32 @@ def test_a_draft_that_only_gets_worse_is_kept_as_it_was(tmp_path):
     assert not np.array_equal(draft.table(), start)
 
 
-def small_gpt2(folder: Path, seed: int) -> Any:
+def test_a_run_that_goes_on_keeps_the_best_it_had(tmp_path):
+    """The second call begins with the draft as it was before the first one, and learns nothing more."""
+    settings = DistillSettings(rounds=4, sequences=8, length=16, batch=4, evaluate_every=2, lr=0.05)
+    runs = []
+    for _ in range(2):
+        runs.append(distill(random_table(1), random_table(2), table_corpus(), tmp_path / "out", tmp_path / "run", settings))
+        runs.append(np.load(tmp_path / "out" / "table.npy").tolist())
+    assert runs[:2] == runs[2:]
+    assert runs[0]["after"] > runs[0]["before"]
+
+
+def small_gpt2(folder: Path, seed: int, context: int = 16) -> Any:
     torch.manual_seed(seed)
-    model = TorchGPT2(Shape(vocab=257, context=16, layers=1, width=8, heads=2))
+    model = TorchGPT2(Shape(vocab=257, context=context, layers=1, width=8, heads=2))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     save_gpt2(folder, model, train_tokenizer("x", 257))
     return load_network(folder)
 
 
-def test_the_report_has_each_figure_in_its_row_and_column(tmp_path):
+@pytest.mark.parametrize(("context", "prompt"), [(16, 2), (4, 1)])
+def test_the_report_has_each_figure_in_its_row_and_column(context, prompt, tmp_path):
     """Three random models, so that no two figures are the same; each is computed again and looked for where it belongs."""
     (tmp_path / "text.txt").write_text("The quick brown fox, naïve as ever. " * 30, encoding="utf-8")
     names = ("target", "draft", "text-draft")
-    networks = {name: small_gpt2(tmp_path / name, seed) for seed, name in enumerate(names)}
+    networks = {name: small_gpt2(tmp_path / name, seed, context) for seed, name in enumerate(names)}
     lines = report(tmp_path / "text.txt", *(tmp_path / name for name in names)).splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
     rows = {cells[0]: cells[1:] for cells in table}
@@ -298,9 +313,9 @@ def test_the_report_has_each_figure_in_its_row_and_column(tmp_path):
     assert lines[0] == f"Vocabulary 257; {trained} training and {tokens} held-out tokens ({size} bytes, 1.000 bytes a token)."
     for name in names:
         model = load_gpt2(tmp_path / name)
-        whole, half = held_out_loss(model, corpus), held_out_loss(model, corpus, stride=8)
+        whole, half = held_out_loss(model, corpus), held_out_loss(model, corpus, stride=context // 2)
         assert whole != half
-        parameters = 257 * 8 + 16 * 8 + 8 * 24 + 24 + 8 * 8 + 8 + 8 * 32 + 32 + 32 * 8 + 8 + 3 * 16
+        parameters = 257 * 8 + context * 8 + 8 * 24 + 24 + 8 * 8 + 8 + 8 * 32 + 32 + 32 * 8 + 8 + 3 * 16
         figures = [f"{parameters:,}", f"{whole:.4f}", f"{whole / math.log(2):.4f}", f"{half / math.log(2):.4f}"]
         assert rows[name] == figures
     trigram = float(rows["interpolated trigram, same tokens"][1])
@@ -308,8 +323,8 @@ def test_the_report_has_each_figure_in_its_row_and_column(tmp_path):
     assert float(rows["interpolated trigram, same tokens"][2]) == pytest.approx(trigram / math.log(2), abs=1e-4)  # four digits
     assert rows["nanoGPT README, characters"][2] == "2.1203"  # 1.4697 / ln 2
     target = networks["target"]
-    written = target_contexts(target, corpus.held_out, count=64, prompt=2, length=16, seed=1234)
-    text = text_contexts(corpus.held_out, count=64, length=16)
+    written = target_contexts(target, corpus.held_out, count=64, prompt=prompt, length=context, seed=1234)
+    text = text_contexts(corpus.held_out, count=64, length=context)
     for label, name in (("text only", "text-draft"), ("distilled", "draft")):
-        rates = [acceptance(target, networks[name], written, skip=2), acceptance(target, networks[name], text)]
+        rates = [acceptance(target, networks[name], written, skip=prompt), acceptance(target, networks[name], text)]
         assert rows[f"{name} ({label})"] == [f"{rate:.4f}" for rate in rates]

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -221,22 +221,42 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_first_loss_is_of_the_next_token_at_every_position_of_the_first_batch(text, tmp_path):
-    training.train(text, tmp_path / "model", tmp_path / "run", TINY)
+def test_the_loss_is_of_the_next_token_at_every_position_of_the_batch(text, tmp_path):
+    """Two steps at a rate of next to nothing; the log smooths, with a share of 0.05 for the newer loss."""
+    training.train(text, tmp_path / "model", tmp_path / "run", replace(TINY, steps=2, lr=1e-9))
     tokenizer = load_tokenizer(tmp_path / "model")
     corpus = encode(read_split(text), tokenizer)
     torch.manual_seed(3)
     untrained = TorchGPT2(Shape(tokenizer.get_vocab_size(), 8, 1, 8, 2))
-    batch = training_batch(corpus.train, 0, batch=3, context=8, seed=3)
-    total = 0.0
-    for row in batch:
-        laws = untrained(torch.tensor(row[None, :-1]))[0].double().log_softmax(-1)
-        total -= sum(laws[at, row[at + 1]].item() for at in range(8))
-    (row,) = log(tmp_path / "run")
-    assert float(row["train"]) == pytest.approx(total / 24, rel=1e-5)  # float32
+    losses = []
+    for step in (0, 1):
+        total = 0.0
+        for row in training_batch(corpus.train, step, batch=3, context=8, seed=3):
+            laws = untrained(torch.tensor(row[None, :-1]))[0].double().log_softmax(-1)
+            total -= sum(laws[at, row[at + 1]].item() for at in range(8))
+        losses.append(total / 24)
+    rows = log(tmp_path / "run")
+    expected = [losses[0], 0.95 * losses[0] + 0.05 * losses[1]]
+    assert losses[1] != pytest.approx(losses[0], rel=1e-4)
+    assert [float(row["train"]) for row in rows] == pytest.approx(expected, rel=1e-6)  # float32, and the steps of 1e-9
     saved = training.held_out_loss(load_gpt2(tmp_path / "model"), corpus)
-    assert float(row["held_out"]) == pytest.approx(saved, abs=1e-3)  # the folder is in float16
-    assert float(row["bits_per_byte"]) == pytest.approx(corpus.bits_per_byte(float(row["held_out"])))
+    for row in rows:
+        assert float(row["held_out"]) == pytest.approx(saved, abs=1e-3)  # the folder is in float16
+        assert float(row["bits_per_byte"]) == pytest.approx(corpus.bits_per_byte(float(row["held_out"])))
+
+
+def test_each_step_of_each_seed_drops_out_something_else(text, tmp_path, monkeypatch):
+    seeds: list[int] = []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        seeds.append(torch.initial_seed())
+        return training_batch(*arguments, **options)
+
+    monkeypatch.setattr(training, "training_batch", noted)
+    for run, seed in (("one", 0), ("two", 1), ("one again", 0)):
+        training.train(text, tmp_path / run, tmp_path / f"{run}.run", replace(TINY, steps=3, seed=seed))
+    assert len(set(seeds[:6])) == 6
+    assert seeds[6:] == seeds[:3]
 
 
 def test_the_vocabulary_is_learned_from_the_training_part_alone(text, tmp_path):
@@ -247,11 +267,26 @@ def test_the_vocabulary_is_learned_from_the_training_part_alone(text, tmp_path):
     assert vocabulary == train_tokenizer(read_split(text)[0], 270).get_vocab()
 
 
+def test_a_run_that_goes_on_keeps_its_vocabulary_and_the_best_it_had(text, tmp_path):
+    """Another text would give another vocabulary; a model to train further would be better than nothing, but is not the best."""
+    training.train(text, tmp_path / "model", tmp_path / "run", TINY)
+    first = load_tokenizer(tmp_path / "run").get_vocab()
+    text.write_text("xyxy xyxy zyzy zyzy " * 60)
+    training.train(text, tmp_path / "model", tmp_path / "run", replace(TINY, steps=2))
+    assert load_tokenizer(tmp_path / "run").get_vocab() == load_tokenizer(tmp_path / "model").get_vocab() == first
+    tokenizer, weights = load_tokenizer(tmp_path / "model"), []
+    for _ in range(2):
+        training.train(text, tmp_path / "on", tmp_path / "on.run", replace(TINY, lr=0.05), tokenizer=tokenizer,
+                       start=load_gpt2(tmp_path / "model"))  # fmt: skip
+        weights.append(load_gpt2(tmp_path / "on").state_dict()["transformer.wte.weight"])
+    assert torch.equal(*weights)
+    assert not torch.equal(weights[0], load_gpt2(tmp_path / "model").state_dict()["transformer.wte.weight"])
+
+
 def test_dropout_is_in_the_steps_and_not_in_what_is_measured(text, tmp_path):
-    settings = TrainSettings(**(vars(TINY) | {"dropout": 0.9, "steps": 3, "lr": 1e-6}))
+    settings = replace(TINY, dropout=0.9, steps=3, lr=1e-6)
     training.train(text, tmp_path / "with", tmp_path / "with.run", settings)
-    training.train(text, tmp_path / "without", tmp_path / "without.run",
-                   TrainSettings(**(vars(settings) | {"dropout": 0.0})))  # fmt: skip
+    training.train(text, tmp_path / "without", tmp_path / "without.run", replace(settings, dropout=0.0))
     for dropped, plain in zip(log(tmp_path / "with.run"), log(tmp_path / "without.run"), strict=True):
         assert dropped["train"] != plain["train"]  # in each step, those after an evaluation as well
         assert float(dropped["held_out"]) == pytest.approx(float(plain["held_out"]), abs=1e-4)  # rates of 1e-6
@@ -261,5 +296,5 @@ def test_a_text_that_repeats_itself_is_learned(tmp_path):
     """The next letter is certain; a model that had learned another position would be sure of a wrong one, far above ln 8."""
     path = tmp_path / "text.txt"
     path.write_text("abcdefgh" * 100)
-    settings = TrainSettings(**(vars(TINY) | {"steps": 40, "lr": 0.05, "vocab": 257, "evaluate_every": 20}))
+    settings = replace(TINY, steps=40, lr=0.05, vocab=257, evaluate_every=20)
     assert training.train(path, tmp_path / "model", tmp_path / "run", settings) < 1.5
