@@ -13,7 +13,7 @@ ROWS = [{"step": 4, "seconds": 0.5, "lr": 0.1, "train": 3.0, "held_out": 3.5, "b
 
 
 def test_the_table_has_a_column_a_figure_and_is_written_anew(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "log.csv"
+    path = tmp_path / "a" / "new" / "log.csv"
     for rows in (ROWS, ROWS[:1]):
         write_rows(path, rows)
         with path.open(newline="") as file:

@@ -151,6 +151,7 @@ def test_a_run_goes_on_with_its_weights_optimisers_best_patience_and_time(tmp_pa
     assert then.steps() == 8
     assert then.saved == []
     assert [row["step"] for row in log(tmp_path)] == ["2", "4", "6", "8"]
+    assert torch.load(tmp_path / "checkpoint.pt")["progress"]["seconds"] > state["progress"]["seconds"]
     losses = [0.0]
     for number in range(1, 8):
         losses.append(0.5 * losses[-1] + 0.5 * number)
@@ -171,6 +172,10 @@ def test_a_checkpoint_is_written_when_its_time_has_come_and_at_the_end(tmp_path,
     written.clear()
     Script([1.0] * 6).run(tmp_path / "rarely", checkpoint_seconds=1000)
     assert written == [12]
+    seconds = [float(row["seconds"]) for row in log(tmp_path / "rarely")]
+    assert 0 < seconds[0]
+    assert seconds == sorted(set(seconds))
+    assert seconds[-1] < next(ticks)  # the time of the run, not of the clock
 
 
 def test_settings_of_a_run_may_not_change_on_the_way_but_for_how_far_it_goes():
