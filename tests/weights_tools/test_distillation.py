@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the optional extra: pip install '.[train]'")
 
+from weights_tools import distill as distilling  # noqa: E402
 from weights_tools.acceptance import (  # noqa: E402
     acceptance,
     continue_by_sampling,
@@ -265,6 +266,15 @@ def test_distilling_reports_acceptance_before_and_after_and_the_folder_holds_the
     assert rates["before"] < 0.8
     assert rates["after"] > 0.8
     assert np.array_equal(target.law(), random_table(1).law())
+
+
+def test_the_best_round_is_the_best_on_what_the_target_writes(tmp_path, monkeypatch):
+    """Scripted rates: the second look is the best on what the target writes, the third on held-out text."""
+    on_written, on_text = iter([0.5, 0.6, 0.4]), iter([0.5, 0.4, 0.9])
+    monkeypatch.setattr(distilling, "acceptance", lambda *_, skip=0, batch: next(on_written if skip else on_text))
+    settings = DistillSettings(rounds=2, sequences=4, length=16, batch=4, evaluate_every=1)
+    rates = distill(random_table(1), random_table(2), table_corpus(), tmp_path / "out", tmp_path / "run", settings)
+    assert rates == {"before": 0.5, "before_text": 0.5, "after": 0.6, "after_text": 0.4}
 
 
 def test_a_draft_that_only_gets_worse_is_kept_as_it_was(tmp_path):
