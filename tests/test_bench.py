@@ -199,6 +199,7 @@ def test_the_cost_model_on_rounds_that_are_known() -> None:
         assert only.speed_up.times == pytest.approx((1.0 / 7) / (0.2 / 5))
         assert found.speed_up == pytest.approx(only.speed_up.times)
         assert (only.tokens, only.calls, only.tested, only.accepted, only.identical) == (8, 4, 6, 5, 1)
+        assert only.acceptance_rate == 5 / 6
         assert [(each.position, each.tested, each.accepted) for each in found.positions] == [(1, 3, 3), (2, 3, 2)]
 
 

@@ -29,7 +29,7 @@ class Clock:
     """A clock that moves only when it is told to."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = 1024.0
 
     def perf_counter(self) -> float:
         return self.now
@@ -193,6 +193,11 @@ def test_a_prefill_is_tokens_over_their_seconds(toy: refspec.Model) -> None:
     assert set(toy.network.lengths) == {0}  # from an empty cache each time
 
 
+def test_a_prefill_may_fill_the_context(tmp_path: Path) -> None:
+    model = refspec.load(write_folder(tmp_path / "full", {**GPT2, "n_positions": 128}, tokenizer=False))
+    assert [each.tokens for each in passes.prefills(model, 1)] == [128]
+
+
 def test_decoding_is_steps_of_one_token_behind_a_short_text(toy: refspec.Model) -> None:
     run = passes.decoding(toy)
     del toy.network.lengths[:]
@@ -329,7 +334,7 @@ def test_categories_in_their_order_and_which_is_worst_and_best() -> None:
     assert by_category(prompts) == {"b": [0, 2], "a": [1], "c": [3]}
     plain = [decoded(4, taken, prefill) for taken, prefill in ((4.0, 2.0), (4.0, 1.0), (8.0, 4.0), (4.0, 1.0))]
     fast = [decoded(4, taken, prefill) for taken, prefill in ((2.0, 3.0), (8.0, 1.0), (4.0, 7.0), (4.0, 1.0))]
-    found = results(prompts, plain, fast, Costs((1.0,), 0.0, True), greedy=True, max_new_tokens=5, most=0)
+    found = results(prompts, plain, fast, Costs((0.5,), 0.0, True), greedy=True, max_new_tokens=5, most=0)
     assert [(each.category, each.prompts, each.speed_up.times) for each in found.categories] == [
         ("b", 2, 2.0),
         ("a", 1, 0.5),
@@ -341,7 +346,7 @@ def test_categories_in_their_order_and_which_is_worst_and_best() -> None:
     assert (first.plain_tokens_per_second, first.tokens_per_second) == (8 / 12, 8 / 6)
     assert (first.plain_prefill_seconds, first.prefill_seconds) == (3.0, 5.0)
     assert (first.tokens, first.calls, first.tokens_per_call, first.identical) == (10, 10, 1.0, 2)
-    assert (found.predicted, found.bound, found.predicted_of_bound, found.of_bound) == (1.0, 1.0, 1.0, pytest.approx(1.0))
+    assert (found.predicted, found.bound, found.predicted_of_bound, found.of_bound) == (2.0, 2.0, 1.0, pytest.approx(0.5))
 
 
 def test_a_bound_is_for_lookup_at_temperature_0_alone() -> None:
