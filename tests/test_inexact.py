@@ -353,7 +353,7 @@ def test_typical_refuses_parameters_out_of_range(epsilon: float, delta: float) -
 
 @settings(max_examples=12)
 @given(row_pairs(), factors, st.integers(1, 2), st.integers(0, 3), st.sets(st.integers(0, 2), max_size=2), st.booleans())
-@example((row(1, 2, 1), row(2, 1, 1)), Fraction(1, 2), 2, 3, {0}, True)
+@example((row(1, 2, 4), row(2, 1, 1)), Fraction(1, 2), 2, 3, {0}, True)
 def test_the_distance_of_texts_is_that_of_two_laws(
     pair: tuple[Row, Row], factor: Fraction, gamma: int, horizon: int, stop: set[int], prompted: bool
 ) -> None:
