@@ -69,5 +69,9 @@ class EnumerationLimit(RefspecError):
     """A program has more branches, or longer ones, than the enumeration was allowed to follow."""
 
 
+class CannotMerge(RefspecError):
+    """`sequence_law` cannot tell that equal texts go on equally; `law` follows each path to its end."""
+
+
 class TapeExhausted(RefspecError):
     """A `Tape` was asked for more numbers than were written on it."""

@@ -4,11 +4,11 @@
 given and the others are put aside for later runs. Weights are ints or Fractions, so the result is exact and sums to 1.
 The production loop runs under it as it is: nothing here knows what it decodes.
 
-`sequence_law` gives the law of a whole generation faster. The paths that lead to one text meet there, and what follows
-depends on nothing but the text, so it enumerates one round for each distinct text and lets the weights flow.
+`sequence_law` gives the law of a whole generation faster. Paths meet where they lead to one text and one state of the
+drafter, and it enumerates one round for each of those and lets the weights flow. That is right where what follows depends
+on nothing else; it checks that of every round, and raises CannotMerge where it does not hold.
 """
 
-import copy
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from fractions import Fraction
@@ -22,8 +22,10 @@ from refspec import verify as rules
 from refspec.arrays import Array
 from refspec.chance import Chance
 from refspec.draft import Drafter
+from refspec.draft.state import Carried
 from refspec.errors import BadProbabilities, EnumerationLimit
 from refspec.lazy_race import LazyRace
+from refspec.left_over import Race, Races, left_over, require_untold
 from refspec.lm import LanguageModel, Tokens
 
 Outcome = TypeVar("Outcome", bound=Hashable)
@@ -117,6 +119,15 @@ class ExactChance:
         winners.append(self._branch.ask(weigh))
         return winners[-1]
 
+    @property
+    def races(self) -> list[Race]:
+        """Those of this path: (key, row, winner), key by key."""
+        return [
+            (key, exact_row(row), winner)
+            for key, (rows, winners) in self._raced.items()
+            for row, winner in zip(rows, winners, strict=True)
+        ]
+
 
 @lru_cache(maxsize=10_000)
 def race_law(rows: tuple[Row, ...]) -> dict[Tokens, Fraction]:
@@ -177,41 +188,52 @@ def sequence_law(
 ) -> dict[Tokens, Fraction]:
     """{generated tokens: probability} of `speculative`, one round enumerated for each distinct text.
 
-    Texts merge on their tokens, which fix the remaining length, and on what the drafter says it carries: `drafter.state`,
-    hashable, where it has one. max_paths bounds each round. Agrees with `law` wherever a round's outcome depends on nothing
-    else. What carries more from round to round needs `law`: a loop with a memory, or races that a rejected draft has run
-    and the next round runs again (they tell nothing of the text under the coupled rule, but do under block).
+    Texts merge on their tokens, which fix the remaining length, and on what the drafter carries (`draft.state`). Each
+    round starts its races anew, which is right where the noise of a position that a refused draft has raced is independent
+    of the text and the state (`left_over`). max_paths bounds each round. Agrees with `law`, or raises CannotMerge; of
+    `rounds`, and of a target, it takes for granted that they carry nothing from round to round.
     """
     target, prompt = Remembered(target), tuple(prompt)
     finished: defaultdict[Tokens, Fraction] = defaultdict(Fraction)
-    carried = {state_of(drafter): drafter}
+    carried = Carried(drafter)
     # By length: every round emits at least one token, so the texts of one length are complete when all shorter ones are done.
     waiting: list[defaultdict[tuple[Tokens, Hashable], Fraction]] = [defaultdict(Fraction) for _ in range(max_new_tokens + 1)]
-    waiting[0][(), state_of(drafter)] = Fraction(1)
+    waiting[0][(), carried.state] = Fraction(1)
+
+    def ended(text: Tokens) -> bool:
+        return len(text) == max_new_tokens or (text != () and text[-1] in stop)
+
     for length, texts in enumerate(waiting):
         for (text, state), weight in texts.items():
-            if length == max_new_tokens or (text and text[-1] in stop):
+            if ended(text):
                 finished[text] += weight
                 continue
 
-            def one_round(chance: Chance, text: Tokens = text, state: Hashable = state) -> tuple[Tokens, Hashable]:
-                own = carried[state] if state is None else copy.deepcopy(carried[state])
-                left = max_new_tokens - len(text)
+            def one_round(chance: Chance, text: Tokens = text, state: Hashable = state) -> tuple[Tokens, Hashable, Races]:
+                assert isinstance(chance, ExactChance)  # as `law` has it
                 found = rounds(
-                    target, own, prompt + text, gamma=gamma, max_new_tokens=left, stop=stop, chance=chance, verify=verify
+                    target,
+                    carried.at(state),
+                    prompt + text,
+                    gamma=gamma,
+                    max_new_tokens=max_new_tokens - len(text),
+                    stop=stop,
+                    chance=chance,
+                    verify=verify,
                 )
                 emitted = next(found).tokens
-                carried[state_of(own)] = own
-                return emitted, state_of(own)
+                if ended(text + emitted):
+                    return emitted, None, ()
+                start = len(prompt) + len(text)
+                return emitted, carried.kept(), left_over(chance.races, start, start + len(emitted))
 
-            for (tokens, after), share in law(one_round, max_paths=max_paths).items():
-                waiting[length + len(tokens)][text + tokens, after] += weight * share
+            outcomes: defaultdict[tuple[Tokens, Hashable], dict[Races, Fraction]] = defaultdict(dict)
+            for (tokens, after, races), share in law(one_round, max_paths=max_paths).items():
+                outcomes[tokens, after][races] = share
+            for (tokens, after), shares in outcomes.items():
+                require_untold(shares)
+                waiting[length + len(tokens)][text + tokens, after] += weight * sum(shares.values())
     return dict(finished)
-
-
-def state_of(drafter: Drafter) -> Hashable:
-    state: Hashable = getattr(drafter, "state", None)
-    return state
 
 
 class Remembered:

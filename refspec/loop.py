@@ -122,6 +122,11 @@ def rounds(
         raise BadArgument(f"max_new_tokens is {max_new_tokens}; it is at least 0")
     if hasattr(drafter, "language_model"):
         require_same_vocabulary(target, drafter.language_model)
+    if getattr(verify, "looks_ahead", False) and getattr(drafter, "races", False):
+        raise BadArgument(
+            f"{getattr(verify, '__name__', 'this')} verification does not keep the target's law behind {type(drafter).__name__}, "
+            "which races (N6); take a ModelDrafter, or the token or the coupled rule"
+        )
 
     tokens = tuple(prompt)
     end = len(tokens) + max_new_tokens

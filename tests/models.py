@@ -1,14 +1,16 @@
 """Drawn cases: two rational models, a drafter, and what a generation is asked for.
 
 One recipe, two sources of choices. It is written against `integer(lowest, highest)`: Hypothesis answers it in `cases()`,
-so that a failing case shrinks, and a seeded generator in `fixed(n)`, so that a mutant always meets the same ones.
+so that a failing case shrinks, and a seeded generator in `fixed(n)`, so that a mutant always meets the same ones. Lists of
+sizes hide the edges in the middle, since Hypothesis likes both ends of a range: so does a row, whose ends would be uniform.
 """
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,9 +21,15 @@ from refspec.lm import LanguageModel, Tokens
 
 Integer = Callable[[int, int], int]
 Row = list[Fraction]
+T = TypeVar("T")
 
-DRAFTERS = ("model", "adversary", "ngram", "coupled")  # those that mutants meet
-BETTING = ("adaptive model", "adaptive ngram", "stopping model")
+DRAFTERS = ("model", "adversary", "ngram", "coupled")
+SIZES = (3, 2, 3, 2, 3, 2, 3, 1, 2, 3, 2, 3, 2, 3)  # of a vocabulary
+GAMMAS = (2, 3, 1, 2, 4, 2, 3, 0, 1, 2, 3, 1, 2, 3, 2)
+HORIZONS = (3, 4, 2, 3, 4, 3, 2, 1, 4, 2, 0, 3, 4, 3, 2, 4, 3, 4)
+CONFIDENCES = tuple(Fraction(*each) for each in [(0,), (1, 3), (0,), (1, 2), (1,), (0,), (2, 5), (0,)])
+PROMPTS = (4, 2, 3, 0, 1, 5, 3, 4)
+SKEWS = {"target": 38, "draft": 86}  # the row that the digit 0 stands for: 3, 2, 1 and 1, 2, 3
 CONTEXT = {1: 1, 2: 3, 3: 2}  # how many tokens back a row looks, by vocabulary: at most 15 rows a table
 
 
@@ -38,7 +46,9 @@ class Table(refspec.TableLM):
 
 @dataclass(frozen=True)
 class Case:
-    """gamma and horizon as `speculative` takes them; drafter: one of DRAFTERS or BETTING; seed: whatever else is to be chosen."""
+    """gamma and horizon as `speculative` takes them. drafter: one of DRAFTERS. confidence: where it stops, if it is a model.
+    profile: the odds by which it bets, None for a drafter that does not. seed: whatever else is to be chosen.
+    """
 
     target: Table
     draft: Table
@@ -48,51 +58,62 @@ class Case:
     horizon: int
     stop: frozenset[int]
     seed: int
+    confidence: Fraction = Fraction(0)
+    profile: refspec.Profile | None = None
 
     @property
     def vocab_size(self) -> int:
         return self.target.vocab_size
 
 
-def law(integer: Integer, v: int, allowed: Tokens) -> Row:
+def law(integer: Integer, v: int, allowed: Tokens, skew: int) -> Row:
     """Weights of 0 to 4 on the allowed ids, so that zeros, ties and one-hot rows are common; drawn as one number in base 5."""
-    digits = integer(0, 5 ** len(allowed) - 1)
+    digits = (integer(0, 5 ** len(allowed) - 1) + skew) % 5 ** len(allowed)
     weights = [0] * v
     for i, token in enumerate(allowed):
         weights[token] = digits // 5**i % 5 if digits else 1
     return [Fraction(weight, sum(weights)) for weight in weights]
 
 
-def table(integer: Integer, v: int, avoiding: Table | None = None) -> Table:
+def table(integer: Integer, v: int, skew: int = 0, avoiding: Table | None = None) -> Table:
     """A row of its own for every context. avoiding: give no weight to what this table allows, where it leaves something."""
     contexts = itertools.chain.from_iterable(itertools.product(range(v), repeat=n) for n in range(CONTEXT[v] + 1))
     rows = {}
     for context in contexts:
         taken = avoiding.table[context] if avoiding else [0] * v
-        rows[context] = law(integer, v, tuple(i for i in range(v) if not taken[i]) or tuple(range(v)))
+        rows[context] = law(integer, v, tuple(i for i in range(v) if not taken[i]) or tuple(range(v)), skew)
     return Table(rows)
 
 
 def case(integer: Integer, v: int, drafter: str) -> Case:
-    target = table(integer, v)
-    relation = integer(0, 7)
-    draft = target if relation == 0 else table(integer, v, avoiding=target if relation == 1 else None)
+    def chosen(among: Sequence[T]) -> T:
+        return among[integer(0, len(among) - 1)]
+
+    target = table(integer, v, SKEWS["target"])
+    relation = integer(0, 9)
+    draft = target if relation == 3 else table(integer, v, SKEWS["draft"], avoiding=target if relation == 4 else None)
     return Case(
         target,
         draft,
         drafter,
-        prompt=tuple(integer(0, v - 1) for _ in range(integer(0, 3))),
-        gamma=integer(0, 4),
-        horizon=integer(0, 4),
-        stop=frozenset(range(v)[: integer(0, 1)]),
+        prompt=tuple(integer(0, v - 1) for _ in range(chosen(PROMPTS))),
+        gamma=chosen(GAMMAS),
+        horizon=chosen(HORIZONS),
+        stop=frozenset(range(v)[: integer(0, 4) % 4 // 3]),
         seed=integer(0, 2**16),
+        confidence=chosen(CONFIDENCES),
+        profile=odds(integer) if integer(0, 5) in (2, 3) else None,
     )
+
+
+def odds(integer: Integer) -> refspec.Profile:
+    """Costs from a quarter to twice a plain step: some below it, as on no machine, so that soon a round changes the next bet."""
+    return refspec.Profile((1, *(integer(1, 8) / 4 for _ in range(4))), draft=integer(0, 1) / 10)
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    drafter = draw(st.sampled_from(DRAFTERS + BETTING))
-    return case(lambda low, high: draw(st.integers(low, high)), draw(st.integers(1, 3)), drafter)
+    return case(lambda low, high: draw(st.integers(low, high)), draw(st.sampled_from(SIZES)), draw(st.sampled_from(DRAFTERS)))
 
 
 def fixed(n: int) -> Iterator[Case]:
@@ -100,11 +121,28 @@ def fixed(n: int) -> Iterator[Case]:
     for i in range(n):
         integer = random.Random(i).randint
         drawn = case(integer, 3, DRAFTERS[i % 4])
-        yield Case(**{**vars(drawn), "gamma": 2 + i // 4 % 2, "horizon": 3})
+        yield replace(drawn, gamma=2 + i // 4 % 2, horizon=3, confidence=Fraction(0), profile=None)
+
+
+# A bet that turns on where the last draft stopped: of drawn odds, one in a thousand is as fine.
+STOPPED = Case(
+    target=Table({(): [Fraction(1, 2), Fraction(1, 2)]}),
+    draft=Table({(): [Fraction(1, 3), Fraction(2, 3)]}),
+    drafter="coupled",
+    prompt=(),
+    gamma=3,
+    horizon=4,
+    stop=frozenset(),
+    seed=0,
+    confidence=Fraction(1, 2),
+    profile=refspec.Profile((1, 1.5, 1.25, 0.25, 2), draft=0),
+)
 
 
 class Adversary:
     """Proposes whatever the text makes it: fewer tokens than asked, point masses, or draws from the law of another text."""
+
+    state = None
 
     def __init__(self, language_model: LanguageModel) -> None:
         self.language_model = language_model

@@ -1,19 +1,24 @@
 """The enumerators: each against the other, against arithmetic done by hand, and against the limits they state."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
+from models import STOPPED, Case, cases
 
 import refspec
 from refspec import verify
 from refspec.draft import Draft
-from refspec.errors import BadArgument, BadProbabilities, EnumerationLimit, VocabularyMismatch
+from refspec.errors import BadArgument, BadProbabilities, CannotMerge, EnumerationLimit, VocabularyMismatch
 from refspec.exact import Remembered, law, race_law, sequence_law, total_variation
 from refspec.interval import GRID, IntervalChance, accept_counts, float_bound, pick_counts
+from refspec.left_over import Races, left_over, require_untold
 
 HALF, THIRD = Fraction(1, 2), Fraction(1, 3)
 
@@ -174,6 +179,122 @@ def test_texts_merge_only_where_the_drafter_is_in_one_state() -> None:
     assert merged != sequence_law(target, refspec.ModelDrafter(target), **options)
 
 
+class Counting:
+    """Alternates by how often it was asked, and says so in one way or another, or not at all."""
+
+    def __init__(self, remember: Any = None) -> None:
+        self.asked: Any = remember
+
+    def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
+        self.asked = (self.asked or 0) + chance.pick(np.array([1, 2]))
+        return Draft((self.asked % 2,) * min(gamma, 1))
+
+
+class NoneAtFirst(Counting):
+    @property
+    def state(self) -> int | None:
+        return self.asked  # type: ignore[no-any-return]
+
+
+class SetsItsState(Counting):
+    state: int | None
+
+    def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
+        draft = super().propose(tokens, gamma, chance)
+        self.state = self.asked
+        return draft
+
+
+class Heir(refspec.ModelDrafter):
+    """Inherits a state that says nothing of what it adds."""
+
+    drafts = 0
+
+    def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
+        self.drafts += chance.pick(np.array([1, 2]))
+        return Draft((self.drafts % 2,) * min(gamma, 1))
+
+
+def local() -> refspec.Drafter:
+    class Local(Counting):
+        pass
+
+    return Local()
+
+
+def with_state_attribute() -> refspec.Drafter:
+    drafter = SetsItsState()
+    drafter.state = None
+    return drafter
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Counting, NoneAtFirst, with_state_attribute, lambda: Heir(table(3, 2, 4)), local],
+    ids=["none", "None at first", "its own attribute", "inherited", "of a class that cannot be imported"],
+)
+def test_whatever_a_drafter_says_of_its_state_the_law_is_right(make: Callable[[], refspec.Drafter]) -> None:
+    target, drafter = table(3, 2, 4), make()
+    options = {"gamma": 1, "max_new_tokens": 5, "verify": believe}
+    merged = sequence_law(target, drafter, **options)
+    assert merged == law(lambda chance: refspec.speculative(target, make(), (), chance=chance, **options).tokens)
+    assert merged == sequence_law(target, drafter, **options)  # the drafter itself is as it was
+    assert merged != sequence_law(target, Alternating(), **options)
+
+
+class Unhashable(Counting):
+    @property
+    def state(self) -> list[int]:
+        return [self.asked]
+
+
+class Shared(Counting):
+    """Its memory is its class's, so that a copy has the same."""
+
+    asked_by_all = 0
+
+    @property
+    def state(self) -> int:
+        return type(self).asked_by_all
+
+    def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
+        type(self).asked_by_all += chance.pick(np.array([1, 2]))
+        return Draft((self.state % 2,) * min(gamma, 1))
+
+
+def closing(over: list[int], base: type) -> refspec.Drafter:
+    drafter = base()
+    drafter.memory = lambda: over
+    return drafter  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (Unhashable, "state of Unhashable is of type list, which has no hash; make it a tuple"),
+        (Shared, "a copy of Shared is not in the state of the original"),
+        (lambda: closing([0], Counting), "Counting has no `state` and cannot be pickled"),
+        (lambda: closing([0], NoneAtFirst), "NoneAtFirst changes its state and cannot be pickled"),
+    ],
+    ids=["unhashable", "shared by copies", "in a closure", "in a closure, with a state"],
+)
+def test_a_state_that_cannot_be_kept_apart_is_refused(make: Callable[[], refspec.Drafter], says: str) -> None:
+    with pytest.raises(CannotMerge, match=says):
+        sequence_law(table(3, 2, 4), make(), gamma=1, max_new_tokens=5, verify=believe)
+
+
+def test_what_carries_nothing_need_not_be_copied() -> None:
+    class Constant(Counting):
+        state = None
+
+        def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
+            return Draft((0,) * gamma)
+
+    target = table(3, 2, 4)
+    plain = law(lambda chance: refspec.autoregressive(target, (), max_new_tokens=3, chance=chance))
+    assert sequence_law(target, closing([0], Constant), gamma=2, max_new_tokens=3) == plain
+
+
 def test_sequence_law_bounds_each_round_and_compares_vocabularies() -> None:
     target, drafter = table(3, 3, 3), refspec.ModelDrafter(table(4, 3, 3))
     with pytest.raises(EnumerationLimit, match="more than 5 paths"):
@@ -258,6 +379,131 @@ def test_exact_races_are_the_seeded_ones_in_the_long_run() -> None:
         seen[winners] = seen.get(winners, 0) + 1
     for winners in together.keys() | seen.keys():
         assert abs(seen.get(winners, 0) / 4_000 - together.get(winners, 0)) < 0.032
+
+
+# --- races that are run again ---
+
+
+class Remembering(refspec.CoupledDrafter):
+    """Drafts one token less after a draft in which it saw something."""
+
+    def __init__(self, language_model: refspec.LanguageModel, confidence: Fraction, sees: Callable[[Draft], object]) -> None:
+        super().__init__(language_model, confidence)
+        self.sees, self.saw = sees, False
+
+    @property
+    def state(self) -> bool:
+        return self.saw
+
+    def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
+        draft = super().propose(tokens, max(0, gamma - self.saw), chance)
+        self.saw = bool(self.sees(draft))
+        return draft
+
+
+SEEN: dict[str, Callable[[Draft], object]] = {
+    "nothing": lambda draft: False,
+    "that it drafted": lambda draft: draft.tokens,
+    "its first token": lambda draft: draft.tokens and draft.tokens[0],
+    "its last token": lambda draft: draft.tokens and draft.tokens[-1],
+    "how long it was": lambda draft: len(draft.tokens) > 2,
+}
+
+
+@given(case=cases(), rule=st.sampled_from(["token", "block", "sample-match", "coupled"]), seen=st.sampled_from([*SEEN]))
+@example(case=STOPPED, rule="block", seen="nothing")
+@example(case=STOPPED, rule="token", seen="its last token")
+@settings(max_examples=60)
+def test_the_sequence_law_is_the_law_or_is_refused(case: Case, rule: str, seen: str) -> None:
+    """Of racing drafters that remember, some of it noise that is raced again; block as the loop does not know it."""
+    small = case.vocab_size < 3
+    options = {
+        "gamma": min(case.gamma, 2 + small),
+        "max_new_tokens": min(case.horizon, 3 + small),
+        "stop": case.stop,
+        "verify": lambda *asked: verify.RULES[rule](*asked),
+    }
+
+    def make() -> refspec.Drafter:
+        return Remembering(case.draft, case.confidence, SEEN[seen])
+
+    def run(chance: refspec.Chance) -> tuple[int, ...]:
+        return refspec.speculative(case.target, make(), case.prompt, chance=chance, **options).tokens
+
+    try:
+        found = sequence_law(case.target, make(), case.prompt, **options)
+    except CannotMerge:
+        assert rule == "block" or seen in ("its last token", "how long it was")
+        event("refused")
+    else:
+        assert found == law(run)
+
+
+@pytest.mark.parametrize("rule", ["token", "sample-match", "coupled"])
+def test_a_coupled_draft_that_remembers_nothing_is_merged(rule: str) -> None:
+    target, drafter = table(1, 3, 4), refspec.CoupledDrafter(table(2, 3, 4), confidence=Fraction(2, 5))
+    found = sequence_law(target, drafter, gamma=3, max_new_tokens=4, verify=verify.RULES[rule])
+    assert found == law(lambda chance: refspec.autoregressive(target, (), max_new_tokens=4, chance=chance))
+
+
+@pytest.mark.parametrize("seen", ["its last token", "how long it was"])
+def test_a_coupled_draft_that_remembers_its_end_is_refused(seen: str) -> None:
+    make = Remembering(STOPPED.draft, STOPPED.confidence, SEEN[seen])
+    with pytest.raises(CannotMerge, match=r"a race at position \d went that is run again; take `law`"):
+        sequence_law(STOPPED.target, make, gamma=3, max_new_tokens=4)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (lambda n: [n - 1], "a race of 1 in a round that starts at position 2"),
+        (lambda n: ["noise"], "a race of 'noise' in a round that starts at position 2"),
+        (lambda n: [n + 1, n + 1], "raced twice"),
+    ],
+    ids=["before the round", "of no position", "twice"],
+)
+def test_races_that_sequence_law_cannot_follow_are_refused(keys: Callable[[int], list], says: str) -> None:
+    class Races:
+        state = None
+
+        def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
+            for key in keys(len(tokens)):
+                chance.race(key, np.array([1, 1]))
+            return Draft(())
+
+    with pytest.raises(CannotMerge, match=says):
+        sequence_law(table(3, 2, 4), Races(), (0, 1), gamma=1, max_new_tokens=3)
+    assert sum(sequence_law(table(3, 2, 4), Races(), (0, 1), gamma=1, max_new_tokens=0).values()) == 1
+
+
+EVEN, SKEW = (HALF, HALF), (THIRD, 2 * THIRD)
+
+
+@pytest.mark.parametrize(
+    ("shares", "told"),
+    [
+        ({(): HALF}, False),
+        ({((5, EVEN, 0),): Fraction(1, 4), ((5, EVEN, 1),): Fraction(1, 4)}, False),
+        ({((5, SKEW, 0),): Fraction(1, 6), ((5, SKEW, 1),): THIRD}, False),
+        ({((5, SKEW, 0),): THIRD, ((5, SKEW, 1),): THIRD}, True),
+        ({((5, EVEN, 0),): HALF}, True),  # a winner that never led here
+        ({((5, (HALF, 0, HALF), 0),): HALF, ((5, (HALF, 0, HALF), 2),): HALF}, False),  # unless it cannot win
+        # two rows raced at one position, each by itself untold: their sums add
+        ({(): HALF, **{((5, row, z),): row[z] / 4 for row in (EVEN, SKEW) for z in (0, 1)}}, False),
+        # the second race goes by the first
+        ({((5, EVEN, 0), (6, SKEW, z)): SKEW[z] / 2 for z in (0, 1)} | {((5, EVEN, 1),): HALF}, False),
+        ({((5, EVEN, 0), (6, SKEW, z)): SKEW[z] / 2 for z in (0, 1)} | {((5, EVEN, 1), (6, EVEN, 0)): HALF}, True),
+        ({((5, EVEN, 0), (6, SKEW, z)): SKEW[z] / 2 for z in (0, 1)} | {((5, EVEN, 1),): THIRD}, True),
+    ],
+)
+def test_an_outcome_tells_of_noise_iff_it_is_likelier_under_some(shares: dict[Races, Fraction], told: bool) -> None:
+    with pytest.raises(CannotMerge, match="that is run again") if told else nullcontext():
+        require_untold(shares)
+
+
+def test_only_what_lies_ahead_is_left_over() -> None:
+    races = [(3, EVEN, 0), (3, SKEW, 1), (4, EVEN, 1), (5, SKEW, 0), (6, EVEN, 1)]
+    assert left_over(races, start=3, end=5) == ((5, SKEW, 0), (6, EVEN, 1))
 
 
 # --- the interval chance ---

@@ -84,7 +84,8 @@ def test_coupled_text_depends_on_the_seed_and_not_on_the_drafter(
 
 def test_block_behind_a_coupled_drafter_is_refused(target: refspec.Model, draft: refspec.Model) -> None:
     coupled = refspec.CoupledDrafter(draft.language_model())
-    for drafter in (coupled, lambda _: coupled):
+    bets = refspec.AdaptiveDrafter(coupled, refspec.Profile((1, 1.1), draft=0))
+    for drafter in (coupled, lambda _: coupled, bets, lambda _: bets):
         with pytest.raises(BadArgument, match="does not keep the target's law"):
             refspec.generate(target, "x", drafter=drafter, verify=refspec.verify.block, max_new_tokens=2)
 

@@ -333,6 +333,46 @@ def test_vocabularies_are_compared_by_map_and_not_by_size() -> None:
         refspec.speculative(TARGET, refspec.ModelDrafter(two), (), gamma=1, max_new_tokens=1, chance=refspec.Seeded(0))
 
 
+# --- who bears whom: N6 ---
+
+
+def nested(depth: int) -> refspec.Drafter:
+    drafter: refspec.Drafter = refspec.CoupledDrafter(DRAFT)
+    for _ in range(depth):
+        drafter = refspec.AdaptiveDrafter(drafter, refspec.Profile((1, 1.1, 1.2), draft=0))
+    return drafter
+
+
+@pytest.mark.parametrize("depth", range(4))
+def test_block_behind_a_drafter_that_races_is_refused_wherever_it_is_asked(depth: int) -> None:
+    options = {"gamma": 2, "max_new_tokens": 3, "verify": refspec.verify.block}
+    for ask in (
+        lambda: refspec.speculative(TARGET, nested(depth), (), chance=refspec.Seeded(0), **options),
+        lambda: next(refspec.loop.rounds(TARGET, nested(depth), (), chance=refspec.Seeded(0), **options)),
+        lambda: refspec.exact.sequence_law(TARGET, nested(depth), (), **options),
+    ):
+        with pytest.raises(
+            BadArgument, match=r"block verification does not keep the target's law behind \w+Drafter, which races"
+        ):
+            ask()
+
+
+def test_what_races_is_refused_behind_no_other_rule_and_block_behind_no_other_drafter() -> None:
+    """A rule of one's own that says nothing of looking ahead is let through, one that says so is not."""
+    options = {"gamma": 2, "max_new_tokens": 8, "chance": refspec.Seeded(0)}
+    for rule in (refspec.verify.token, refspec.verify.sample_match, refspec.verify.coupled, lambda *asked: token(*asked)):
+        assert len(refspec.speculative(TARGET, nested(1), (), verify=rule, **options).tokens) == 8
+    for drafter in (Fixed((0, 1)), refspec.AdaptiveDrafter(refspec.ModelDrafter(DRAFT), refspec.Profile((1, 1.1), draft=0))):
+        assert len(refspec.speculative(TARGET, drafter, (), verify=refspec.verify.block, **options).tokens) == 8
+
+    @refspec.verify.looks_ahead
+    def mine(draft: Draft, target_probs: np.ndarray, chance: refspec.Chance) -> Verdict:
+        return token(draft, target_probs, chance)
+
+    with pytest.raises(BadArgument, match="mine verification"):
+        refspec.speculative(TARGET, nested(0), (), verify=mine, **options)
+
+
 # --- tables and drafters ---
 
 

@@ -15,8 +15,9 @@ from refspec.lm import LanguageModel, Tokens, require_laws
 class Draft:
     """n drafted tokens and the laws they were drawn from (N6).
 
-    tokens: n ids. probs: [n, v], row i the law tokens[i] was drawn from, warps included; None where nothing was drawn
-    and every row is a point mass. start: the absolute position of tokens[0]; the loop fills it in.
+    tokens: n ids. probs: [n, v], row i the law tokens[i] was drawn from, warps included, given the text, the tokens before
+    it and all that the drafter goes by; None where nothing was drawn and every row is a point mass. start: the absolute
+    position of tokens[0]; the loop fills it in.
     """
 
     tokens: Tokens
@@ -43,7 +44,14 @@ class Draft:
 
 
 class Drafter(Protocol):
-    """Guesses what comes next. May return fewer than gamma tokens, or none, and draws only from `chance`."""
+    """Guesses what comes next. May return fewer than gamma tokens, or none, and draws only from `chance`.
+
+    It may go by the text, by earlier rounds and by the tokens it has drawn and shows, not by a draw that it does not show
+    (N6). One that calls `chance.race` says `races = True`. It races some positions again, so that it may remember of a draft
+    what the text shows, but nothing of the tokens behind the refused one, not even how many they were.
+
+    `state`, where it has one, is a hashable that says all it carries from round to round; see `refspec.draft.state`.
+    """
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft: ...
 

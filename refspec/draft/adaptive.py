@@ -6,6 +6,7 @@ from typing import Any
 from refspec import theory
 from refspec.chance import Chance
 from refspec.draft import Draft, Drafter
+from refspec.draft.state import state_of
 from refspec.lm import Tokens
 from refspec.profile import Profile
 
@@ -14,11 +15,12 @@ class AdaptiveDrafter:
     """Asks another drafter for the gamma that maximises expected tokens minus what the round's time would yield elsewhere.
 
     The costs come from a profile; the acceptances from the drafter's own `forecast(tokens, gamma)` where it has one, else
-    from a running share for each position of a draft. All of it is known before anything is drawn, so the choice leaves
-    the law as it is: the loop takes a draft of any length, so long as its tokens were drawn from the laws it shows.
+    from a running share for each position of a draft. The bet goes by what was asked for and by what the text shows of past
+    drafts, never by drafted tokens behind a refusal (N6), so it leaves the law as it is.
     """
 
     PRIOR, WEIGHT = 0.6, 4.0  # a position's share starts as if this many tests had gone so,
+    START = 10.0  # its rate as if after so many plain steps,
     MEMORY = 0.95  # and each round leaves this much of the counts, so that a drafter given up is tried again
 
     def __init__(self, drafter: Drafter, profile: Profile) -> None:
@@ -29,22 +31,21 @@ class AdaptiveDrafter:
 
     def _start_again(self) -> None:
         most = len(self.profile.verify) - 1
-        self._seen: Tokens = ()  # the text at the last call
+        self._seen: Tokens = (-1,)  # the text at the last call, at first none
         self._drafted: Tokens = ()  # what it proposed then
         self._tested, self._accepted = [0.0] * most, [0.0] * most
-        self._tokens = self._cost = 10.0  # so far, in plain decode steps, as if after ten of them
+        self._tokens = self._cost = self.START  # so far, in plain decode steps
 
     def __getattr__(self, name: str) -> Any:
-        if name == "language_model":  # the loop compares its vocabulary with the target's
-            return self.drafter.language_model  # type: ignore[attr-defined]
+        if name in ("language_model", "races"):  # what the loop asks of a drafter at the door
+            return getattr(self.drafter, name)
         raise AttributeError(name)
 
     @property
     def state(self) -> Hashable:
         """What it remembers from round to round, for `exact.sequence_law`."""
-        inner: Hashable = getattr(self.drafter, "state", None)
         counts = tuple(self._tested), tuple(self._accepted), self._tokens, self._cost
-        return self._seen, self._drafted, counts, inner
+        return self._seen, self._drafted, counts, state_of(self.drafter)
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         self._learn(tokens)
@@ -52,7 +53,8 @@ class AdaptiveDrafter:
         wanted = theory.best_bet(self.forecast(tokens, len(costs) - 1), costs, max(1.0, self._tokens / self._cost))
         draft = self.drafter.propose(tokens, wanted, chance)
         self._seen, self._drafted = tokens, draft.tokens
-        self._cost += self.profile.verify[len(draft.tokens)] + len(draft.tokens) * self.draft_cost
+        # Charged for what was asked, not for what came: where a draft stopped tells of tokens behind the refusal (N6)
+        self._cost += costs[wanted]
         return draft
 
     def forecast(self, tokens: Tokens, gamma: int) -> Sequence[float]:
@@ -65,15 +67,14 @@ class AdaptiveDrafter:
     def _learn(self, tokens: Tokens) -> None:
         """See what became of the last draft: the text since then is as much of it as was accepted, and a token more."""
         came = tokens[len(self._seen) :]
-        longest = len(self._drafted) + 1  # a round; where more came, someone else wrote it
-        if not self._seen or not 1 <= len(came) <= longest or tokens[: len(self._seen)] != self._seen:
+        accepted = came[:-1]
+        if not came or (*self._seen, *self._drafted[: len(accepted)]) != tokens[:-1]:  # someone else wrote it
             self._start_again()
             return
         self._tokens += len(came)
         self._tested = [self.MEMORY * count for count in self._tested]
         self._accepted = [self.MEMORY * count for count in self._accepted]
-        for i, drafted in enumerate(self._drafted):
-            self._tested[i] += 1
-            if i >= len(came) or came[i] != drafted:
-                break
+        for i in range(len(accepted)):
             self._accepted[i] += 1
+        for i in range(min(len(came), len(self._drafted))):  # and the one that was refused, if any
+            self._tested[i] += 1

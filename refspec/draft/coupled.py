@@ -8,9 +8,12 @@ from refspec.draft.model import ModelDrafter
 class CoupledDrafter(ModelDrafter):
     """Drafts with a smaller model; each guess is the winner of the race of its absolute position. Draws no uniform.
 
-    Not with the block rule: there a later guess decides on an earlier one, so what is kept tells something of noise that
-    is raced again in the next round, and the text no longer has the target's law.
+    Not with the block rule, and the loop refuses it: there a later guess decides on an earlier one, so what is kept tells
+    something of noise that is raced again in the next round, and the text no longer has the target's law (N6).
     """
+
+    races = True
+    state = None  # a function of the text and of noise
 
     def guess(self, row: Array, position: int, chance: Chance) -> int:
         return chance.race(position, row)

@@ -19,6 +19,8 @@ class ModelDrafter:
     with a law it no longer has, and is a bug that has been shipped. Raises BadArgument for one outside [0, 1].
     """
 
+    state = None  # a function of the text
+
     def __init__(self, language_model: LanguageModel, confidence: Any = 0) -> None:
         if not 0 <= confidence <= 1:
             raise BadArgument(f"confidence is {confidence}; it is a probability, 0 never to stop early")

@@ -33,6 +33,7 @@ class NgramDrafter:
     not continue that one. What is proposed, and forecast, is a function of the text alone.
     """
 
+    state = None  # what it keeps is an index of the text
     FEW = 20  # drafts, of which a row that one reaches is worth no forecast
 
     def __init__(self, longest: int = 8, shortest: int = 1) -> None:

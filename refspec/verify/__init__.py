@@ -1,7 +1,8 @@
 """Verification rules: how many drafted tokens to keep, and which token follows them.
 
 A rule is a function `(draft, target_probs, chance) -> Verdict`. target_probs is [n + 1, v] for n drafted tokens: row i
-is p after the first i of them. One rule a file, named `*_rule.py` since `token.py` would hide the standard library's.
+is p after the first i of them. It decides on a drafted token by that one and those before it, or says `@looks_ahead`.
+One rule a file, named `*_rule.py` since `token.py` would hide the standard library's.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from refspec.verify.inexact_lenience_rule import inexact_lenience
 from refspec.verify.inexact_typical_rule import inexact_typical
 from refspec.verify.sample_match_rule import sample_match
 from refspec.verify.token_rule import residual, token
-from refspec.verify.verdict import Verdict
+from refspec.verify.verdict import Verdict, looks_ahead
 
 Rule = Callable[[Draft, Array, Chance], Verdict]
 
@@ -38,6 +39,7 @@ __all__ = [
     "coupled",
     "inexact_lenience",
     "inexact_typical",
+    "looks_ahead",
     "residual",
     "sample_match",
     "token",

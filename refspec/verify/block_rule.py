@@ -10,9 +10,10 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.chance import Chance
 from refspec.draft import Draft
-from refspec.verify.verdict import Verdict
+from refspec.verify.verdict import Verdict, looks_ahead
 
 
+@looks_ahead
 def block(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     """Keep the longest prefix whose test succeeds; go on from the residual of where it ends.
 

@@ -5,9 +5,9 @@ replacement scored as if with, re-sorted by q before the tests, the residual not
 removed but scored with q.
 """
 
-from mutants import block, caches, chance, drafters, loop, rules, warps
+from mutants import bets, block, caches, chance, drafters, loop, rules, warps
 from mutants.planting import Mutant
 
 ALL: dict[str, Mutant] = {
-    mutant.name: mutant for room in (rules, block, loop, drafters, warps, chance, caches) for mutant in room.MUTANTS
+    mutant.name: mutant for room in (rules, block, loop, drafters, bets, warps, chance, caches) for mutant in room.MUTANTS
 }

@@ -27,9 +27,6 @@ DRAFTERS: Mapping[str, MakeDrafter] = {
     "adversary": models.Adversary,
     "ngram": lambda language_model: refspec.NgramDrafter(),
     "coupled": refspec.CoupledDrafter,
-    "adaptive model": lambda language_model: refspec.AdaptiveDrafter(refspec.ModelDrafter(language_model), ODDS),
-    "adaptive ngram": lambda language_model: refspec.AdaptiveDrafter(refspec.NgramDrafter(), ODDS),
-    "stopping model": lambda language_model: refspec.ModelDrafter(language_model, confidence=Fraction(2, 5)),
 }
 
 
@@ -37,7 +34,8 @@ DRAFTERS: Mapping[str, MakeDrafter] = {
 class Subject:
     """The parts under test. promises: the name in verify.RULES whose acceptance and order of draws `rule` has to show.
 
-    drafters: name in models.DRAFTERS or BETTING -> a drafter that drafts with the given language model, if with any.
+    drafters: name in models.DRAFTERS -> a drafter that drafts with the given language model, if with any. bets: what makes it
+    adaptive.
     target_lm, draft_lm: a refspec.Model as the LanguageModel of that role.
     """
 
@@ -45,6 +43,7 @@ class Subject:
     rule: verify.Rule = verify.token
     rounds: Rounds = loop.rounds
     drafters: Mapping[str, MakeDrafter] = field(default_factory=lambda: DRAFTERS)
+    bets: Callable[[refspec.Drafter, refspec.Profile], Any] = refspec.AdaptiveDrafter
     accept_at: Callable[[float, Any, Any], bool] = chance.accept_at
     pick_at: Callable[[float, Any], int] = chance.pick_at
     warp: ModuleType = warp
@@ -52,7 +51,18 @@ class Subject:
     draft_lm: Callable[[refspec.Model], refspec.LanguageModel] = refspec.Model.language_model
 
     def drafter(self, case: models.Case) -> refspec.Drafter:
-        return self.drafters[case.drafter](case.draft)
+        drafter = self.drafters[case.drafter](case.draft)
+        if isinstance(drafter, refspec.ModelDrafter):
+            drafter.confidence = case.confidence
+        if case.profile is None:
+            return drafter
+        betting = self.bets(drafter, case.profile)
+        betting.WEIGHT, betting.START = 0.5, 1.0  # of quick judgement, so that a bet can change within a short run
+        return betting
+
+    def bears(self, case: models.Case) -> bool:
+        """Whether the loop lets this drafter near this rule (N6)."""
+        return not (self.promises == "block" and case.drafter == "coupled")
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def shown(counts: Counts) -> str:
 
 def one_draft_is_accepted_at_its_rate(subject: Subject, case: Case) -> Violation | None:
     """One token of a draft model passes with sum min(p, q); sum pq for sample-match; the coupled sum where both race."""
-    if case.drafter not in ("model", "coupled"):
+    if case.drafter not in ("model", "coupled") or case.profile:
         return None
     p, q = case.target.probs(case.prompt)[-1], case.draft.probs(case.prompt)[-1]
     if subject.promises in ("token", "block"):

@@ -45,10 +45,8 @@ def plain_decoding_multiplies_the_rows(subject: Subject, case: Case) -> Violatio
 
 def whole_runs_have_the_targets_law(subject: Subject, case: Case) -> Violation | None:
     """Over every branch of a whole run, rounds and their noise together, the text has the target's law."""
-    if subject.promises == "block" and case.drafter == "coupled":
-        # A known limit: which prefix block keeps depends on the noise of positions that CoupledDrafter drafts again.
-        return None
-    gamma, horizon = min(case.gamma, 2), min(case.horizon, 3)  # paths multiply from round to round
+    small = case.vocab_size < 3 and case.profile is not None  # what a bet remembers wants room to show
+    gamma, horizon = min(case.gamma, 2 + small), min(case.horizon, 3 + small)  # paths multiply from round to round
 
     def run(chance: refspec.Chance) -> Tokens:
         found = subject.rounds(
@@ -66,6 +64,11 @@ def whole_runs_have_the_targets_law(subject: Subject, case: Case) -> Violation |
     return compared(exact.law(run), plain_law(case, horizon), f"gamma {gamma}, {horizon} tokens")
 
 
+def merges(case: Case) -> bool:
+    """Not where an adaptive drafter carries a draft whose end is raced again: those are left to whole runs."""
+    return not (case.drafter == "coupled" and case.profile)
+
+
 def sequence_law(subject: Subject, case: Case, gamma: int) -> Law:
     return exact.sequence_law(
         case.target,
@@ -81,12 +84,16 @@ def sequence_law(subject: Subject, case: Case, gamma: int) -> Law:
 
 def sequences_have_the_targets_law(subject: Subject, case: Case) -> Violation | None:
     """The law of the sequence, enumerated round by round, equals `autoregressive`'s."""
+    if not merges(case):
+        return None
     found = sequence_law(subject, case, case.gamma)
     return compared(found, plain_law(case, case.horizon), f"gamma {case.gamma}, {case.horizon} tokens")
 
 
 def gamma_leaves_the_law_alone(subject: Subject, case: Case) -> Violation | None:
     """Drafting more tokens a round, or fewer, or none, changes nothing in the law of the sequence."""
+    if not merges(case):
+        return None
     other = (case.gamma + 1) % 3  # below any horizon that would hide the difference
     laws = (sequence_law(subject, case, gamma) for gamma in (other, case.gamma))
     return compared(*laws, f"gamma {other} against {case.gamma}")
