@@ -1,5 +1,6 @@
 """The property suite on the production code: every exact rule and every kind of drafter on drawn rational models."""
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, example, given, settings
-from models import STOPPED, Case, cases, fixed
+from models import DRAFTERS, SIZES, STOPPED, Case, case, cases, fixed
 from properties import Property, Subject, is_for
 from properties.suite import PARTS, RULE
 
@@ -74,26 +75,35 @@ def test_the_noise_of_a_position_is_not_the_uniforms_of_the_seed(key: int) -> No
 
 
 def test_most_drawn_cases_see_a_rejection() -> None:
-    """What happens in some of sixteen seeded runs of each drawn case; the edges are there as well."""
+    """In some of eight seeded runs each. By the recipe alone, so that the shares are the same every time; Hypothesis, which
+    draws a case like the last one if it can, strays from them, but not to where little happens.
+    """
     shares: Counter[str] = Counter()
+    for seed in range(200):
+        integer = random.Random(seed).randint
+        shares.update(happenings(case(integer, SIZES[integer(0, len(SIZES) - 1)], DRAFTERS[seed % 4])))
+    assert shares["rejects"] > 100
+    assert shares["drafts several of three"] > 20
+    for what in ("accepts", "stops", "bets", "stops early", "betting races", "V = 1", "gamma 0", "horizon 0", "nothing"):
+        assert 4 < shares[what] < 150, what
+
+    drawn: Counter[str] = Counter()
 
     @given(case=cases())
-    @settings(max_examples=200, derandomize=True, database=None)
+    @settings(max_examples=100, derandomize=True, database=None)
     def look(case: Case) -> None:
-        shares.update(["drawn", *happenings(case)])
-        for what in happenings(case):
+        found = happenings(case)
+        drawn.update(["cases", *found])
+        for what in found:
             event(what)
 
     look()
-    assert shares["rejects"] > shares["drawn"] / 2
-    assert shares["nothing"] < shares["drawn"] / 2
-    for what in ("drafts several of three", "accepts", "stops", "bets", "stops early", "betting races", "V = 1", "horizon 0"):
-        assert shares[what] > shares["drawn"] / 50, what
+    assert drawn["rejects"] > drawn["cases"] / 4
 
 
 def happenings(case: Case) -> set[str]:
     found = {f"V = {case.vocab_size}", f"gamma {case.gamma}", f"horizon {case.horizon}", case.drafter}
-    for seed in range(16):
+    for seed in range(8):
         for each in refspec.speculative(
             case.target, Subject().drafter(case), case.prompt, gamma=case.gamma, max_new_tokens=case.horizon, stop=case.stop,
             chance=refspec.Seeded(seed),

@@ -16,7 +16,7 @@ from refspec import verify
 from refspec.draft import Draft
 from refspec.lm import LanguageModel, Tokens
 
-CASES = (*models.fixed(16), models.STOPPED)
+CASES = (*models.fixed(20), models.STOPPED)
 
 
 def found_by_the_suite(mutant: Mutant) -> Violation | None:
