@@ -7,7 +7,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -17,9 +17,9 @@ import numpy as np
 
 import refspec
 from refspec import loop, theory, verify
-from refspec.errors import BadArgument
+from refspec.errors import BadArgument, CannotMerge
 from refspec.exact import Rounds, law, sequence_law, total_variation
-from refspec.lm import LanguageModel, TableLM
+from refspec.lm import LanguageModel, TableLM, Tokens
 from refspec.report.colour import Paint
 
 # Acceptance of one drafted token as theory.py has it, by rule; a mutant promises what the real rule does.
@@ -103,9 +103,7 @@ def prove(claim: Theorem, *, vocab_size: int, gamma: int, horizon: int, models: 
             return claim.rounds(*args, **options)
 
         started = time.perf_counter()
-        found = sequence_law(
-            target, drafter, gamma=gamma, max_new_tokens=horizon, verify=claim.rule, rounds=counted, max_paths=10_000_000
-        )
+        found = text_law(replace(claim, rounds=counted), target, drafter, gamma, horizon)
         seconds = time.perf_counter() - started
         wanted = plain_law(target, horizon)
         predicted = PREDICTED.get(claim.promises)
@@ -119,6 +117,20 @@ def prove(claim: Theorem, *, vocab_size: int, gamma: int, horizon: int, models: 
             None if predicted is None else predicted(target.probs(())[0], draft.probs(())[0]),
             seconds,
         )
+
+
+def text_law(claim: Theorem, target: LanguageModel, drafter: refspec.Drafter, gamma: int, horizon: int) -> dict[Tokens, Fraction]:
+    """The law of whole texts: round by round, or, where rounds tell each other more than the text, run by run."""
+    options: dict[str, Any] = {"gamma": gamma, "max_new_tokens": horizon, "verify": claim.rule}
+    try:
+        return sequence_law(target, drafter, rounds=claim.rounds, max_paths=10_000_000, **options)
+    except CannotMerge:
+
+        def run(chance: refspec.Chance) -> Tokens:
+            found = claim.rounds(target, drafter, (), stop=(), chance=chance, **options)
+            return tuple(token for each in found for token in each.tokens)
+
+        return law(run, max_paths=10_000_000)
 
 
 def plain_law(target: LanguageModel, horizon: int) -> dict[tuple[int, ...], Fraction]:
