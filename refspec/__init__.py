@@ -5,21 +5,22 @@
 >>> refspec.generate(model, "The capital of France is", drafter=refspec.NgramDrafter(), temperature=0).text
 """
 
-from refspec import distance, draft, exact, theory, verify
-from refspec.autoregressive import autoregressive
-from refspec.chance import Chance, Seeded, Tape
-from refspec.draft import Draft, Drafter
-from refspec.draft.adaptive import AdaptiveDrafter
-from refspec.draft.coupled import CoupledDrafter
-from refspec.draft.model import ModelDrafter
-from refspec.draft.ngram import NgramDrafter
+from refspec.decoding import draft, verify
+from refspec.decoding.autoregressive import autoregressive
+from refspec.decoding.chance import Chance, Seeded, Tape
+from refspec.decoding.draft import Draft, Drafter
+from refspec.decoding.draft.adaptive import AdaptiveDrafter
+from refspec.decoding.draft.coupled import CoupledDrafter
+from refspec.decoding.draft.model import ModelDrafter
+from refspec.decoding.draft.ngram import NgramDrafter
+from refspec.decoding.draft.profile import Profile
+from refspec.decoding.lm import LanguageModel, TableLM
+from refspec.decoding.loop import Generation, Round, speculative
 from refspec.errors import RefspecError
-from refspec.exact import law
 from refspec.generate import Output, generate, start
-from refspec.lm import LanguageModel, TableLM
-from refspec.loop import Generation, Round, speculative
-from refspec.model import Model, load
-from refspec.profile import Profile
+from refspec.models.model import Model, load
+from refspec.proof import distance, exact, theory
+from refspec.proof.exact import law
 
 __version__ = "0.1.0"
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from refspec.cli import main
+from refspec.cli.main import main
 
 sys.exit(main())

@@ -6,20 +6,20 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from refspec import verify as rules
-from refspec.cached_lm import CachedLM
-from refspec.chance import Seeded
-from refspec.draft import Draft, Drafter
-from refspec.draft.adaptive import AdaptiveDrafter
-from refspec.draft.coupled import CoupledDrafter
-from refspec.draft.model import ModelDrafter
+from refspec.decoding import verify as rules
+from refspec.decoding.chance import Seeded
+from refspec.decoding.draft import Draft, Drafter
+from refspec.decoding.draft.adaptive import AdaptiveDrafter
+from refspec.decoding.draft.coupled import CoupledDrafter
+from refspec.decoding.draft.model import ModelDrafter
+from refspec.decoding.draft.profile import Profile
+from refspec.decoding.lm import LanguageModel, Tokens
+from refspec.decoding.loop import Round, rounds
+from refspec.decoding.stats import Stats, stats
 from refspec.errors import BadArgument, ContextExceeded
-from refspec.lm import LanguageModel, Tokens
-from refspec.loop import Round, rounds
-from refspec.model import Model
-from refspec.profile import Profile
-from refspec.stats import Stats, stats
-from refspec.tokenizer import Stream, Tokenizer
+from refspec.models.cached_lm import CachedLM
+from refspec.models.model import Model
+from refspec.models.tokenizer import Stream, Tokenizer
 from refspec.transformer.blas import blas_kernel, has_no_copy
 
 AnyDrafter = Drafter | Model | Callable[[LanguageModel], Drafter] | None

@@ -16,8 +16,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 import refspec
-from refspec.draft import Draft
-from refspec.lm import LanguageModel, Tokens
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import LanguageModel, Tokens
 
 Integer = Callable[[int, int], int]
 Row = list[Fraction]

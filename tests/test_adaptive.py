@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from properties import ODDS
 
 import refspec
-from refspec import exact, theory, verify
-from refspec.draft import Draft
+from refspec.decoding import verify
+from refspec.decoding.draft import Draft
+from refspec.decoding.draft.profile import EMBEDDED
+from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, BadProfile, CannotMerge
-from refspec.lm import Tokens
-from refspec.profile import EMBEDDED
+from refspec.proof import exact, theory
 
 EXACT = [name for name in verify.RULES if not name.startswith("inexact")]
 fractions = st.fractions(0, 1, max_denominator=20)

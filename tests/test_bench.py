@@ -19,18 +19,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import refspec
-from refspec import cli
-from refspec.draft import Draft
-from refspec.exact import law
-from refspec.lm import Tokens
-from refspec.loop import Round
-from refspec.profile import Profile
-from refspec.report.bench import command, machine, peers, prompts
-from refspec.report.bench.clock import Spread, geometric_mean
-from refspec.report.bench.costs import Costs, Curve, Point
-from refspec.report.bench.hindsight import after_first, best_rate, places
-from refspec.report.bench.race import Decoded, race
-from refspec.report.bench.results import results, wilson
+from refspec.bench import machine, peers, prompts
+from refspec.bench.clock import Spread, geometric_mean
+from refspec.bench.costs import Costs, Curve, Point
+from refspec.bench.hindsight import after_first, best_rate, places
+from refspec.bench.race import Decoded, race
+from refspec.bench.results import results, wilson
+from refspec.cli import bench as command
+from refspec.cli import main as cli
+from refspec.decoding.draft import Draft
+from refspec.decoding.draft.profile import Profile
+from refspec.decoding.lm import Tokens
+from refspec.decoding.loop import Round
+from refspec.proof.exact import law
 
 TEXTS = [
     ("tragedy", "ROMEO:\nO my love"),

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import refspec
-from refspec.loop import Round
-from refspec.profile import Profile
-from refspec.report.bench import clock, costs, machine, passes
-from refspec.report.bench.clock import Spread, alternate, geometric_mean, ratios
-from refspec.report.bench.costs import Costs, Curve, DraftCost, Point
-from refspec.report.bench.race import Decoded, median, ours
-from refspec.report.bench.results import by_category, rate, results, speed
+from refspec.bench import clock, costs, machine, passes
+from refspec.bench.clock import Spread, alternate, geometric_mean, ratios
+from refspec.bench.costs import Costs, Curve, DraftCost, Point
+from refspec.bench.race import Decoded, median, ours
+from refspec.bench.results import by_category, rate, results, speed
+from refspec.decoding.draft.profile import Profile
+from refspec.decoding.loop import Round
 
 seconds = st.floats(1e-3, 1e3)
 

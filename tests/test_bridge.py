@@ -10,10 +10,10 @@ from folders import GPT2, LLAMA, write_folder
 
 import refspec
 from refspec.arrays import Array
-from refspec.cached_lm import CachedLM
 from refspec.errors import BadArgument, ContextExceeded, RefspecError
-from refspec.exact import law, total_variation
-from refspec.interval import IntervalChance, float_bound
+from refspec.models.cached_lm import CachedLM
+from refspec.proof.exact import law, total_variation
+from refspec.proof.interval import IntervalChance, float_bound
 from refspec.transformer.cache import KVCache
 
 VOCAB, GAMMA, HORIZON, PROMPT = 3, 2, 3, (1, 0)

@@ -19,13 +19,13 @@ import pytest
 from folders import BEGIN_ID, END_ID, LLAMA, TURN_ID, write_folder, write_tokenizer
 
 import refspec
-from refspec import cli
+from refspec.cli import engine, exits, generate
+from refspec.cli import main as cli
+from refspec.cli.colour import Screen, coloured, painter, uncoloured
+from refspec.cli.output import table
+from refspec.decoding.loop import Round
+from refspec.decoding.verify import RULES
 from refspec.errors import BadProbabilities
-from refspec.loop import Round
-from refspec.report import engine
-from refspec.report.colour import Screen, coloured, painter, uncoloured
-from refspec.report.figures import table
-from refspec.verify import RULES
 
 PROMPT = "to be, or not to be, to be, or not"
 
@@ -588,7 +588,7 @@ def test_too_little_memory_is_one_line(run: Run, folder: Path, monkeypatch: pyte
 
 
 def test_a_message_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.complain("first\n  second")
+    exits.complain("first\n  second")
     assert capsys.readouterr().err == "refspec: first second\n"
 
 
@@ -665,7 +665,7 @@ def test_ctrl_c_while_a_round_is_shown_does_not_lose_the_next(model: refspec.Mod
                     raise KeyboardInterrupt
                 yield piece
 
-    output = cli.follow(Late(refspec.start(model, PROMPT, max_new_tokens=9)), shown.append)  # type: ignore[arg-type]
+    output = generate.follow(Late(refspec.start(model, PROMPT, max_new_tokens=9)), shown.append)  # type: ignore[arg-type]
     assert len(output.rounds) == 3
     assert tuple(shown) == output.rounds
 
@@ -687,7 +687,7 @@ def test_an_error_in_the_middle_leaves_the_text_so_far(run: Run, folder: Path, f
 @contextmanager
 def command(*arguments: object, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
     """refspec in a process of its own, its streams buffered on its own side only. It is killed rather than waited for."""
-    program = [sys.executable, "-m", "refspec.cli", *map(str, arguments)]
+    program = [sys.executable, "-m", "refspec", *map(str, arguments)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     pipe = subprocess.PIPE
     # A shell that starts something in the background lets it ignore SIGINT, and so everything below it: undo that.
@@ -798,7 +798,7 @@ def test_demo_needs_nothing_and_shows_what_it_promises(run: Run, monkeypatch: py
 
 
 def test_demo_says_the_same_text_every_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refspec.report.demo.RUNS", 1)
+    monkeypatch.setattr("refspec.cli.demo.RUNS", 1)
     first, second = (re.sub(r"(?s)tokens took.*", "", run("demo")[1]) for _ in range(2))
     assert first == second
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import refspec
-from refspec import verify
-from refspec.chance import accept_at, pick_at
-from refspec.draft import Draft
+from refspec.decoding import verify
+from refspec.decoding.chance import accept_at, pick_at
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import Tokens
+from refspec.decoding.verify import Verdict
 from refspec.errors import BadProbabilities, BrokenDrafter
-from refspec.lm import Tokens
-from refspec.verify import Verdict
-from refspec.warp import Warp, with_temperature
+from refspec.models.sampling import Warp, with_temperature
 
 JUST_BELOW_ONE = np.nextafter(1.0, 0.0)
 TINY = 5e-324  # the least subnormal

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import refspec
-from refspec import home
+from refspec.models import home
 
 TEXT = "ROMEO:\nWhat light is this, that through the window breaks?\n"
 

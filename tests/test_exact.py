@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from models import STOPPED, Case, cases
 
 import refspec
-from refspec import verify
-from refspec.draft import Draft
+from refspec.decoding import verify
+from refspec.decoding.draft import Draft
 from refspec.errors import BadArgument, BadProbabilities, CannotMerge, EnumerationLimit, VocabularyMismatch
-from refspec.exact import Remembered, law, race_law, sequence_law, total_variation
-from refspec.interval import GRID, IntervalChance, accept_counts, float_bound, pick_counts
-from refspec.left_over import Races, left_over, require_untold
+from refspec.proof.exact import Remembered, law, race_law, sequence_law, total_variation
+from refspec.proof.interval import GRID, IntervalChance, accept_counts, float_bound, pick_counts
+from refspec.proof.left_over import Races, left_over, require_untold
 
 HALF, THIRD = Fraction(1, 2), Fraction(1, 3)
 
@@ -308,7 +308,7 @@ def test_a_mutated_loop_changes_the_sequence_law() -> None:
     """`sequence_law` drives whatever loop it is given, not a copy of the right one."""
 
     def first_token_unverified(target, drafter, prompt, **options):  # type: ignore[no-untyped-def]
-        for each in refspec.loop.rounds(target, drafter, prompt, **options):
+        for each in refspec.decoding.loop.rounds(target, drafter, prompt, **options):
             yield each if each.drafted == 0 else refspec.Round(each.draft_tokens, max(1, each.accepted), each.token)
 
     target, draft = table(4, 3, 3), table(5, 3, 3)
@@ -525,9 +525,9 @@ def test_counts_are_what_the_production_code_decides() -> None:
 def test_an_acceptance_threshold_is_found_to_the_last_uniform(p: float, q: float) -> None:
     accepted, _ = accept_counts(p, q)
     if accepted:
-        assert refspec.chance.accept_at((accepted - 1) / GRID, p, q)
+        assert refspec.decoding.chance.accept_at((accepted - 1) / GRID, p, q)
     if accepted < GRID:
-        assert not refspec.chance.accept_at(accepted / GRID, p, q)
+        assert not refspec.decoding.chance.accept_at(accepted / GRID, p, q)
 
 
 @pytest.mark.parametrize("rule", ["token", "sample-match"])

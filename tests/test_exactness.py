@@ -15,10 +15,11 @@ from properties import Property, Subject, is_for
 from properties.suite import PARTS, RULE
 
 import refspec
-from refspec import exact, verify
-from refspec.lm import LanguageModel, Tokens
-from refspec.loop import Round
-from refspec.verify import EXACT, Rule
+from refspec.decoding import verify
+from refspec.decoding.lm import LanguageModel, Tokens
+from refspec.decoding.loop import Round
+from refspec.decoding.verify import EXACT, Rule
+from refspec.proof import exact
 
 thorough = settings(max_examples=settings.default.max_examples * 2 // 5, suppress_health_check=[HealthCheck.too_slow])
 

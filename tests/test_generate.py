@@ -11,10 +11,10 @@ import pytest
 from folders import LLAMA, write_folder, write_tokenizer
 
 import refspec
+from refspec.decoding.loop import Round
 from refspec.errors import BadArgument, ContextExceeded, VocabularyMismatch
 from refspec.generate import Run, start
-from refspec.loop import Round
-from refspec.tokenizer import Stream
+from refspec.models.tokenizer import Stream
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 from folders import GPT2, LLAMA, write_folder
 
 import refspec
-from refspec import home
 from refspec.errors import BadArgument, BadConfig, ContextExceeded, ModelNotFound
-from refspec.model import end_tokens
+from refspec.models import home
+from refspec.models.model import end_tokens
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from models import Table, table
 
 import refspec
-from refspec import theory, verify
-from refspec.distance import distance, text_distance
-from refspec.draft import Draft
+from refspec.decoding import verify
+from refspec.decoding.draft import Draft
+from refspec.decoding.verify import Verdict, inexact_lenience, inexact_typical
+from refspec.decoding.verify.inexact_typical_rule import threshold
 from refspec.errors import BadArgument, BadProbabilities
-from refspec.exact import law, total_variation
-from refspec.verify import Verdict, inexact_lenience, inexact_typical
-from refspec.verify.inexact_typical_rule import threshold
+from refspec.proof import theory
+from refspec.proof.distance import distance, text_distance
+from refspec.proof.exact import law, total_variation
 
 Row = np.ndarray
 

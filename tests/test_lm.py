@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import refspec
-from refspec.chance import race_of
+from refspec.decoding.chance import race_of
+from refspec.decoding.lm import Tokens, first_fault, law, require_same_vocabulary
 from refspec.errors import BadArgument, BadProbabilities, VocabularyMismatch
-from refspec.lm import Tokens, first_fault, law, require_same_vocabulary
 
 contexts = st.lists(st.integers(0, 1), max_size=4).map(tuple)
 

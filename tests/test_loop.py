@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import refspec
-from refspec.chance import accept_at, pick_at
-from refspec.draft import Draft
+from refspec.decoding.chance import accept_at, pick_at
+from refspec.decoding.draft import Draft
+from refspec.decoding.verify import Verdict, residual, token
 from refspec.errors import BadArgument, BadProbabilities, BrokenDrafter, BrokenRule, TapeExhausted, VocabularyMismatch
-from refspec.verify import Verdict, residual, token
 
 JUST_BELOW_ONE = np.nextafter(1.0, 0.0)
 
@@ -244,7 +244,7 @@ def test_a_record_of_races_is_the_run_without_one() -> None:
     ]
     assert runs[0].tokens == runs[1].tokens
     assert all(each.record and each.record.tested == () for each in runs[1].rounds)
-    unasked = refspec.loop.rounds(TARGET, Fixed(()), (), gamma=0, max_new_tokens=1, chance=refspec.Seeded(0))
+    unasked = refspec.decoding.loop.rounds(TARGET, Fixed(()), (), gamma=0, max_new_tokens=1, chance=refspec.Seeded(0))
     assert next(unasked).record is None
 
 
@@ -280,7 +280,7 @@ def first_round_of(draft: Draft) -> refspec.Round:
         def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
             return draft
 
-    return next(refspec.loop.rounds(TARGET, Deaf(), (0,), gamma=2, max_new_tokens=8, chance=refspec.Seeded(0)))
+    return next(refspec.decoding.loop.rounds(TARGET, Deaf(), (0,), gamma=2, max_new_tokens=8, chance=refspec.Seeded(0)))
 
 
 @pytest.mark.parametrize(("draft", "said"), NO_PROPOSALS.values(), ids=NO_PROPOSALS)
@@ -300,7 +300,7 @@ def test_a_verdict_that_is_none_is_refused(verdict: Verdict) -> None:
     with pytest.raises(BrokenRule, match="to a draft of 1 tokens"):
         refspec.speculative(TARGET, Fixed((1,)), (), verify=lambda *_: verdict, **options)
     for neighbour in (Verdict(0, 0), Verdict(0, 2), Verdict(1, 0), Verdict(1, 2)):
-        found = next(refspec.loop.rounds(TARGET, Fixed((1,)), (), verify=lambda *_, given=neighbour: given, **options))
+        found = next(refspec.decoding.loop.rounds(TARGET, Fixed((1,)), (), verify=lambda *_, given=neighbour: given, **options))
         assert (found.accepted, found.token) == (neighbour.accepted, neighbour.token)
 
 
@@ -348,7 +348,7 @@ def test_block_behind_a_drafter_that_races_is_refused_wherever_it_is_asked(depth
     options = {"gamma": 2, "max_new_tokens": 3, "verify": refspec.verify.block}
     for ask in (
         lambda: refspec.speculative(TARGET, nested(depth), (), chance=refspec.Seeded(0), **options),
-        lambda: next(refspec.loop.rounds(TARGET, nested(depth), (), chance=refspec.Seeded(0), **options)),
+        lambda: next(refspec.decoding.loop.rounds(TARGET, nested(depth), (), chance=refspec.Seeded(0), **options)),
         lambda: refspec.exact.sequence_law(TARGET, nested(depth), (), **options),
     ):
         with pytest.raises(

@@ -12,9 +12,9 @@ from properties import DRAFTERS, Subject, Violation, is_for
 from properties.suite import LAW, SUITE
 
 import refspec
-from refspec import verify
-from refspec.draft import Draft
-from refspec.lm import LanguageModel, Tokens
+from refspec.decoding import verify
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import LanguageModel, Tokens
 
 CASES = (*models.fixed(20), models.STOPPED)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from refspec.decoding.draft.profile import Profile
 from refspec.errors import BadProfile
-from refspec.profile import Profile
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import refspec
-from refspec import exact, verify
-from refspec.cli import main
-from refspec.draft import Draft
+from refspec.cli import main, prove
+from refspec.cli.colour import uncoloured
+from refspec.decoding import verify
+from refspec.decoding.draft import Draft
+from refspec.decoding.verify import EXACT, Verdict
 from refspec.errors import BadArgument
-from refspec.report import prove
-from refspec.report.colour import uncoloured
-from refspec.verify import EXACT, Verdict
+from refspec.proof import exact
 
 SMALL = ["--models", "2", "--horizon", "3"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from refspec.cli.requests import FOR_ALL_LINES, Request, from_line, read_lines, read_text
 from refspec.errors import BadArgument
-from refspec.report.request import FOR_ALL_LINES, Request, from_line, read_lines, read_text
 
 SETTINGS = {"seed": 1, "gamma": 4, "max_new_tokens": 64, "temperature": 1.0, "top_k": 20, "top_p": None, "min_p": None}
 DEFAULTS = Request("", SETTINGS, stop=("e",), chat=True)

@@ -11,15 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import refspec
-from refspec import verify
-from refspec.chance import pick_at
-from refspec.distance import distance
-from refspec.draft import Draft
+from refspec.decoding import verify
+from refspec.decoding.chance import pick_at
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import first_fault
 from refspec.errors import BadProbabilities, BrokenDrafter, RefspecError
-from refspec.exact import law, total_variation
-from refspec.interval import GRID, IntervalChance, float_bound, pick_counts
-from refspec.lm import first_fault
-from refspec.warp import Warp
+from refspec.models.sampling import Warp
+from refspec.proof.distance import distance
+from refspec.proof.exact import law, total_variation
+from refspec.proof.interval import GRID, IntervalChance, float_bound, pick_counts
 
 EPS = 2.0**-52
 SMOLLM2 = 49_152

@@ -9,13 +9,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import refspec
-from refspec import stats as statistics
-from refspec import theory, verify
-from refspec.draft import Draft
-from refspec.exact import law
-from refspec.loop import Round
-from refspec.report.colour import role
-from refspec.stats import Stats, stats
+from refspec.cli.colour import role
+from refspec.decoding import stats as statistics
+from refspec.decoding import verify
+from refspec.decoding.draft import Draft
+from refspec.decoding.loop import Round
+from refspec.decoding.stats import Stats, stats
+from refspec.proof import theory
+from refspec.proof.exact import law
 
 Row = list[Fraction]
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from models import Table, table
 
 import refspec
-from refspec import theory, verify
-from refspec.distance import distance
-from refspec.draft import Draft
-from refspec.exact import law, total_variation
+from refspec.decoding import verify
+from refspec.decoding.draft import Draft
+from refspec.proof import theory
+from refspec.proof.distance import distance
+from refspec.proof.exact import law, total_variation
 
 Row = np.ndarray
 SHAPES = ((1, 2), (2, 1), (2, 2), (2, 3), (3, 1), (3, 2))  # V and gamma that enumerate in milliseconds

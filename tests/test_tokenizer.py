@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from folders import BEGIN_ID, END_ID, write_tokenizer
 
-import refspec
+from refspec.decoding.loop import Round
 from refspec.errors import BadTokenizer
 from refspec.generate import Run
-from refspec.loop import Round
-from refspec.tokenizer import Tokenizer
+from refspec.models.tokenizer import Tokenizer
 
 HELLO = [{"role": "user", "content": "Hi"}]
 
@@ -144,4 +143,4 @@ def test_half_a_character_at_the_end_of_a_run_is_in_its_rest(tmp_path: Path) -> 
 
 def test_a_folder_is_a_path_or_its_name(tmp_path: Path) -> None:
     write_tokenizer(tmp_path)
-    assert refspec.tokenizer.Tokenizer(str(tmp_path)).encode("A") == (65,)  # type: ignore[arg-type]
+    assert Tokenizer(str(tmp_path)).encode("A") == (65,)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from refspec.errors import BadArgument
-from refspec.warp import Warp, min_p, normalised, top_k, top_p, with_temperature
+from refspec.models.sampling import Warp, min_p, normalised, top_k, top_p, with_temperature
 
 rows = st.integers(1, 30).flatmap(lambda v: st.lists(st.sampled_from([0.0, 1.0, 1.5, 2.0, -3.0, 9.0]), min_size=v, max_size=v))
 

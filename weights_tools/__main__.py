@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from refspec.errors import BadArgument, RefspecError
-from refspec.home import EMBEDDED, KNOWN, find, folder_of, home
+from refspec.models.home import EMBEDDED, KNOWN, find, folder_of, home
 from weights_tools.errors import MissingLibrary
 from weights_tools.fetch import fetch, is_present
 from weights_tools.inspection import describe

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from refspec.errors import BadArgument
-from refspec.home import KNOWN, folder_of
+from refspec.models.home import KNOWN, folder_of
 from weights_tools.hub import download_repository
 from weights_tools.staging import staged
 from weights_tools.wheel import WHEELS, gguf_from_wheel

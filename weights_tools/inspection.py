@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refspec.errors import RefspecError
-from refspec.home import find
+from refspec.models.home import find
 from refspec.transformer.config import read_config
 from refspec.transformer.weights import READ_AS, Header, tensor_headers
 

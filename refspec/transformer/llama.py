@@ -13,7 +13,17 @@ from refspec.arrays import Array
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import LlamaConfig
 from refspec.transformer.linear import Linear, linear
-from refspec.transformer.ops import attention, attention_by_row, causal, halves, merge_heads, rms_norm, rotate, silu, split_heads
+from refspec.transformer.ops import (
+    attention,
+    attention_by_row,
+    causal,
+    halves,
+    merge_heads,
+    rms_norm,
+    rotate,
+    silu,
+    split_heads,
+)
 from refspec.transformer.weights import Checkpoint
 
 

@@ -13,9 +13,9 @@ from itertools import product
 import numpy as np
 
 import refspec
-from refspec import verify
+from refspec.decoding import verify
 from refspec.errors import EnumerationLimit
-from refspec.exact import law, race_law, sequence_law
+from refspec.proof.exact import law, race_law, sequence_law
 
 RULES = ("token", "sample-match", "block", "coupled")
 
@@ -73,7 +73,7 @@ def both_ways(vocab_size: int, gamma: int, horizon: int, max_paths: int) -> tupl
     def counted(*args: object, **more: object) -> object:
         nonlocal rounds
         rounds += 1
-        return refspec.loop.rounds(*args, **more)
+        return refspec.decoding.loop.rounds(*args, **more)
 
     started = time.perf_counter()
     try:

@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 import refspec
-from refspec import theory
+from refspec.proof import theory
 from refspec.transformer.blas import blas_kernel, blas_threads
 
 PROMPTS = ("ROMEO:\n", "KING RICHARD III:\nNow", "First Citizen:\n", "MENENIUS:\nI tell you, friends,", "JULIET:\nO ")

@@ -2,8 +2,8 @@
 
 import refspec
 from mutants.planting import patched, planted
-from refspec.draft import Draft
-from refspec.lm import Tokens
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import Tokens
 
 MUTANTS, plant = planted("bets")
 
@@ -12,7 +12,7 @@ plant(
     "a round is charged for what was drafted and not for what was asked for",
     "an earlier refspec",
     bets=patched(
-        "refspec.draft.adaptive", ("self._cost += costs[wanted]", "self._cost += costs[len(draft.tokens)]")
+        "refspec.decoding.draft.adaptive", ("self._cost += costs[wanted]", "self._cost += costs[len(draft.tokens)]")
     ).AdaptiveDrafter,
 )
 

@@ -8,15 +8,15 @@ import numpy as np
 
 from mutants.planting import Known, patched, planted
 from mutants.uniforms import OneUniform
-from refspec import verify
 from refspec.arrays import Array
-from refspec.chance import Chance
-from refspec.draft import Draft
-from refspec.verify import Verdict
-from refspec.verify.block_rule import block
+from refspec.decoding import verify
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft
+from refspec.decoding.verify import Verdict
+from refspec.decoding.verify.block_rule import block
 
 MUTANTS, plant = planted("block")
-BLOCK = "refspec.verify.block_rule"
+BLOCK = "refspec.decoding.verify.block_rule"
 THIRD = Fraction(1, 3)
 P, Q = (THIRD, 2 * THIRD), (2 * THIRD, THIRD)
 KEPT = "kept = next((i for i in range(n, 0, -1) if chance.accept(mass[i], mass[i] + (1 - keep[i]))), 0)"

@@ -7,15 +7,15 @@ import numpy as np
 import refspec
 from mutants.planting import patched, planted
 from refspec.arrays import Array
-from refspec.cached_lm import CachedLM
+from refspec.models.cached_lm import CachedLM
+from refspec.models.sampling import Warp
 from refspec.transformer.cache import KVCache
-from refspec.warp import Warp
 
 MUTANTS, plant = planted("caches")
 
 
 def patched_lm(*changes: tuple[str, str]) -> Any:
-    changed = patched("refspec.cached_lm", *changes).CachedLM
+    changed = patched("refspec.models.cached_lm", *changes).CachedLM
     return lambda model: changed(model.network, Warp())
 
 

@@ -8,7 +8,7 @@ INDEX = 'index = int(np.searchsorted(cumulative, u * total, side="right"))'
 
 
 def patched_chance(name: str, what: str, source: str, old: str, new: str) -> None:
-    changed = patched("refspec.chance", (old, new))
+    changed = patched("refspec.decoding.chance", (old, new))
     plant(name, what, source, accept_at=changed.accept_at, pick_at=changed.pick_at)
 
 

@@ -8,10 +8,11 @@ from properties import DRAFTERS
 
 import refspec
 from mutants.planting import Known, planted
-from refspec import theory, warp
 from refspec.arrays import Array
-from refspec.draft import Draft
-from refspec.lm import LanguageModel, Tokens
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import LanguageModel, Tokens
+from refspec.models import sampling as warp
+from refspec.proof import theory
 
 MUTANTS, plant = planted("drafters")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from mutants.planting import patched, planted
 from mutants.uniforms import ReusesDraftNoise
-from refspec import loop
+from refspec.decoding import loop
 
 MUTANTS, plant = planted("loop")
 CUT = "kept = until_stop(emitted, stop)"
@@ -12,7 +12,7 @@ VERIFY = "verdict = verify(draft, target_probs, witness)"
 
 
 def patched_loop(name: str, what: str, source: str, *changes: tuple[str, str]) -> None:
-    plant(name, what, source, rounds=patched("refspec.loop", *changes).rounds)
+    plant(name, what, source, rounds=patched("refspec.decoding.loop", *changes).rounds)
 
 
 patched_loop(

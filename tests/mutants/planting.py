@@ -11,7 +11,7 @@ from typing import Any
 from properties import Subject
 
 import refspec
-from refspec import exact
+from refspec.proof import exact
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import numpy as np
 
 from mutants.planting import Known, patched, planted
 from mutants.uniforms import FixedUniform, OneUniform, ReusesAccept
-from refspec import verify
 from refspec.arrays import Array
-from refspec.chance import Chance
-from refspec.draft import Draft
-from refspec.verify import Verdict
+from refspec.decoding import verify
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft
+from refspec.decoding.verify import Verdict
 
 MUTANTS, plant = planted("rules")
-TOKEN = "refspec.verify.token_rule"
+TOKEN = "refspec.decoding.verify.token_rule"
 TEST = "if not chance.accept(target_row[drafted], draft_row[drafted]):"
 REPLACE = "return Verdict(i, chance.pick(residual(target_row, draft_row)))"
 BONUS = "return Verdict(len(draft.tokens), chance.pick(target_probs[len(draft.tokens)]))"
@@ -161,7 +161,7 @@ token_rule(
 
 # --- rules that compare ---
 
-MATCH = "refspec.verify.sample_match_rule"
+MATCH = "refspec.decoding.verify.sample_match_rule"
 plant(
     "match-emits-the-bonus-alone",
     "a mismatch is followed by a sample of its own and not by the one that was compared",
@@ -169,7 +169,7 @@ plant(
     promises="sample-match",
     rule=patched(MATCH, ("return Verdict(i, token)", "return Verdict(i, chance.pick(target_probs[i]))")).sample_match,
 )
-COUPLED = "refspec.verify.coupled_rule"
+COUPLED = "refspec.decoding.verify.coupled_rule"
 plant(
     "noise-of-the-round",
     "noise is keyed by the place in the round: the generator is reseeded every time",

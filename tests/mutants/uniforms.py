@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 import refspec
-from refspec.draft import Draft
-from refspec.exact import Row
-from refspec.lm import Tokens
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import Tokens
+from refspec.proof.exact import Row
 
 
 class OneUniform:

@@ -6,7 +6,7 @@ MUTANTS, plant = planted("warps")
 
 
 def patched_warp(name: str, what: str, *changes: tuple[str, str]) -> None:
-    plant(name, what, "N7, N8", warp=patched("refspec.warp", *changes))
+    plant(name, what, "N7, N8", warp=patched("refspec.models.sampling", *changes))
 
 
 patched_warp(

@@ -17,8 +17,8 @@ import pytest
 
 import refspec
 from refspec.arrays import Array
+from refspec.models.sampling import Warp
 from refspec.transformer.config import read_config
-from refspec.warp import Warp
 
 pytestmark = pytest.mark.peers
 

@@ -14,8 +14,9 @@ from typing import Any
 import models
 
 import refspec
-from refspec import chance, loop, verify, warp
-from refspec.exact import Rounds
+from refspec.decoding import chance, loop, verify
+from refspec.models import sampling as warp
+from refspec.proof.exact import Rounds
 
 MakeDrafter = Callable[[Any], refspec.Drafter]
 

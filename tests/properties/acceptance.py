@@ -11,9 +11,10 @@ from models import Case
 
 import refspec
 from properties import Subject, Violation, only_for
-from refspec import exact, verify
-from refspec.exact import total_variation
-from refspec.lm import Tokens
+from refspec.decoding import verify
+from refspec.decoding.lm import Tokens
+from refspec.proof import exact
+from refspec.proof.exact import total_variation
 
 Counts = dict[int, Fraction]
 

@@ -12,7 +12,7 @@ from models import Case
 
 import refspec
 from properties import Subject, Violation
-from refspec.warp import with_temperature
+from refspec.models.sampling import with_temperature
 
 V = 5
 TINY = {**LLAMA, "vocab_size": V, "hidden_size": 16, "intermediate_size": 24, "max_position_embeddings": 64, "rope_theta": 100.0}

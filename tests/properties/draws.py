@@ -10,11 +10,11 @@ from models import Case
 
 import refspec
 from properties import Subject, Violation, only_for
-from refspec.draft import Draft
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import Tokens
 from refspec.errors import VocabularyMismatch
-from refspec.exact import total_variation
-from refspec.interval import GRID
-from refspec.lm import Tokens
+from refspec.proof.exact import total_variation
+from refspec.proof.interval import GRID
 
 
 def first(holds: Callable[[float], bool]) -> int:

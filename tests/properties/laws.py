@@ -6,9 +6,9 @@ from models import Case
 
 import refspec
 from properties import Subject, Violation
-from refspec import exact
-from refspec.exact import total_variation
-from refspec.lm import Tokens
+from refspec.decoding.lm import Tokens
+from refspec.proof import exact
+from refspec.proof.exact import total_variation
 
 Law = dict[Tokens, Fraction]
 

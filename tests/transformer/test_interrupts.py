@@ -12,10 +12,10 @@ from folders import GPT2, LLAMA, write_folder
 from mutants.planting import patched
 
 import refspec
-from refspec.cached_lm import CachedLM
 from refspec.errors import RefspecError
+from refspec.models.cached_lm import CachedLM
+from refspec.models.sampling import Warp
 from refspec.transformer.cache import KVCache
-from refspec.warp import Warp
 
 ROOT = str(Path(refspec.__file__).parent)
 # Where state changes: in these an interrupt comes between any two bytecodes, elsewhere between any two lines.
@@ -97,12 +97,12 @@ WRONG: dict[str, tuple[str, str, str]] = {
 """,
     ),
     "remembered as much as was asked": (
-        "refspec.cached_lm",
+        "refspec.models.cached_lm",
         "common_prefix(self._tokens[: self.cache.length], tokens)",
         "common_prefix(self._tokens, tokens)",
     ),
     "remembered before the rest is forgotten": (
-        "refspec.cached_lm",
+        "refspec.models.cached_lm",
         "        self.cache.rollback(start)\n",
         "        self._tokens = tuple(tokens)\n        self.cache.rollback(start)\n",
     ),

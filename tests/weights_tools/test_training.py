@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="training needs the optional extra: 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 import refspec  # noqa: E402
-from refspec.home import find  # noqa: E402
+from refspec.models.home import find  # noqa: E402
 from weights_tools import distill as distilling  # noqa: E402
 from weights_tools import train as training  # noqa: E402
 from weights_tools.__main__ import main  # noqa: E402

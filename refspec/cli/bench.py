@@ -1,0 +1,60 @@
+"""The command: check what was asked for before the first minute is spent, measure, and write what is wanted."""
+
+import argparse
+import json
+from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from refspec.bench import costs, peers
+from refspec.bench.measure import measure
+from refspec.cli.exits import SUCCESS
+from refspec.decoding.draft.profile import Profile
+from refspec.errors import BadArgument
+from refspec.models.sampling import Warp
+from refspec.transformer.blas import blas_kernel, has_no_copy
+
+
+def run(options: argparse.Namespace) -> int:
+    check(options)
+    if options.profile is None:
+        profile = Profile.embedded(few_rows_are_cheap=has_no_copy(blas_kernel()))
+    else:
+        profile = Profile.load(options.profile)
+    found = measure(options, profile, (lambda text: None) if options.json else partial(print, flush=True))
+    if options.json:
+        print(json.dumps(asdict(found), allow_nan=False))
+    if options.save_profile is not None:
+        here = found.passes.machine
+        about = f"{found.setup.model}, {here.threads or 'unknown'} threads, BLAS kernel {here.kernel}"
+        costs.profile(found.passes.curves[0], found.passes.draft_cost, profile, about).save(options.save_profile)
+    if options.plot is not None:
+        from refspec.bench import plots
+
+        plots.save(found, Path(options.plot))
+    return SUCCESS
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises BadArgument for what would come to light only after a while."""
+    for name, least in (("times", 1), ("limit", 1), ("max_new_tokens", 2)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise BadArgument(f"{name} is {value}; it is at least {least}")
+    if isinstance(options.gamma, int) and options.gamma < 0:
+        raise BadArgument(f"gamma is {options.gamma}; it is the number of drafted tokens a round, at least 0, or auto")
+    Warp(options.temperature)
+    if options.profile is not None and options.gamma != "auto":
+        raise BadArgument("--profile holds the costs that --gamma auto bets by; give both or neither")
+    if options.against is not None:
+        peers.require()
+    if options.seed < 0:
+        raise BadArgument(f"seed is {options.seed}; a seed is an integer >= 0")
+    to = options.save_profile
+    if to is not None and (to.endswith("/") or Path(to).is_dir() or not Path(to).absolute().parent.is_dir()):
+        raise BadArgument(f"{to} cannot be written; its folder is not there, or it is a folder itself")
+    if options.plot is not None:
+        if find_spec("matplotlib") is None:
+            raise BadArgument("--plot needs matplotlib; run: pip install '.[plot]'")
+        Path(options.plot).mkdir(parents=True, exist_ok=True)

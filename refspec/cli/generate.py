@@ -1,0 +1,89 @@
+"""`refspec generate`: one text as it comes, one JSON object, or an answer for each line of JSONL."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from refspec.cli.colour import Screen, painter
+from refspec.cli.engine import Engine, tokenizer_of
+from refspec.cli.exits import INTERRUPTED, MISTAKE, SUCCESS, complain
+from refspec.cli.output import figures
+from refspec.cli.requests import Request, from_line, read_lines, read_text
+from refspec.decoding.loop import Round
+from refspec.errors import BadArgument, RefspecError, VocabularyMismatch
+from refspec.generate import Output, Run
+from refspec.models.model import Model
+
+SETTINGS = ("seed", "gamma", "max_new_tokens", "temperature", "top_k", "top_p", "min_p")  # those a line of JSONL may set
+
+
+def run(options: argparse.Namespace) -> int:
+    if sum(source is not None for source in (options.prompt, options.file, options.jsonl)) > 1:
+        raise BadArgument("PROMPT, --file and --jsonl are three ways to give a prompt; use one of them")
+    if options.profile is not None and options.gamma != "auto" and options.jsonl is None:
+        raise BadArgument("--profile holds the costs that --gamma auto bets by; give both or neither")
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    if options.jsonl is not None:
+        return generate_lines(options, Request("", settings, options.stop, options.chat))
+
+    request = Request(prompt_of(options), settings, options.stop, options.chat)
+    engine = Engine.load(options)
+    run = engine.start(request)
+    if options.json:
+        output = follow(run)
+        print(engine.answer(request, output))
+    else:
+        output = show(run, engine.model)
+        print(figures(output, options.seed, painter(sys.stderr)), file=sys.stderr)
+    return INTERRUPTED if output.ended == "interrupted" else SUCCESS
+
+
+def prompt_of(options: argparse.Namespace) -> str:
+    if options.file is not None:
+        return read_text(options.file)
+    if options.prompt not in (None, "-"):
+        return str(options.prompt)
+    if options.prompt is None and sys.stdin.isatty():
+        raise BadArgument("no prompt; give a text, --file FILE or --jsonl FILE, or pipe the text in")
+    return read_text("-")
+
+
+def generate_lines(options: argparse.Namespace, defaults: Request) -> int:
+    """An answer for each line, in order, printed as it is finished. A bad line is reported and the others go on."""
+    engine, code = Engine.load(options), SUCCESS
+    for where, number, line in read_lines(options.jsonl):
+        try:
+            request = from_line(line, defaults)
+            output = follow(engine.start(request))
+        except VocabularyMismatch:  # no line can do anything about that
+            raise
+        except RefspecError as error:
+            complain(f"{where}: {error}")
+            code = MISTAKE
+            continue
+        print(engine.answer(request, output, line=number), flush=True)
+        if output.ended == "interrupted":
+            return INTERRUPTED
+    return code
+
+
+def show(run: Run, model: Model) -> Output:
+    """Follow a run and show its text, so that an error in the middle of it still leaves a finished line."""
+    screen = Screen(tokenizer_of(model), sys.stdout)
+    try:
+        return follow(run, screen.show)
+    finally:
+        screen.end()
+
+
+def follow(run: Run, see: Callable[[Round], None] = lambda _: None) -> Output:
+    """Run to the end, or to Ctrl-C: then what there is so far is the output."""
+    seen = 0
+    try:
+        for piece in run:
+            seen += 1
+            see(piece.round)
+    except KeyboardInterrupt:
+        for found in run.output.rounds[seen:]:  # made, and not yet shown
+            see(found)
+    return run.output

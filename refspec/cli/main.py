@@ -1,0 +1,47 @@
+"""The command line: what was asked for goes to standard output, figures and errors to standard error.
+
+So a pipe carries the text and nothing else. A mistake is one line and exit code 2. What Ctrl-C interrupts is shown as far as
+it came.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from refspec.cli.arguments import parser
+from refspec.cli.exits import INTERRUPTED, MISTAKE, READER_LEFT, complain
+from refspec.errors import RefspecError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if callable(reconfigure := getattr(stream, "reconfigure", None)):
+            reconfigure(errors="replace")  # a model may say what an old console cannot show
+    try:
+        try:
+            options = parser().parse_args(arguments)
+            # imported only now: `--help` needs none of what a command needs
+            code: int = importlib.import_module(f"refspec.cli.{options.command}").run(options)
+            return code
+        finally:
+            sys.stdout.flush()  # not at exit, where an error could no longer be caught
+    except BrokenPipeError:  # `| head` has seen enough
+        return leave("", READER_LEFT)
+    except KeyboardInterrupt:
+        return leave("interrupted", INTERRUPTED)
+    except MemoryError:
+        return leave("not enough memory for this; choose a smaller model or a shorter text", MISTAKE)
+    except (RefspecError, OSError) as error:
+        return leave(str(error), MISTAKE)
+
+
+def leave(message: str, code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:  # what cannot be written would be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if message:
+        complain(message)
+    return code

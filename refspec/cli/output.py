@@ -1,0 +1,70 @@
+"""A finished generation as one line of figures, as one JSON object, and its rounds as a table."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from refspec.cli.colour import Paint, role
+from refspec.decoding.loop import Round
+from refspec.generate import Output
+from refspec.transformer.blas import blas_threads
+
+
+def figures(output: Output, seed: int, paint: Paint) -> str:
+    """One line. A dash stands where there was nothing to divide by."""
+    stats, roles = output.stats, Counter(role(each) for each in output.rounds)
+    parts = [
+        f"{stats.tokens} tokens",
+        f"{number(stats.tokens_per_target_call, 2)} tokens per target call",
+        f"acceptance rate {number(stats.acceptance_rate, 3)}",
+    ]
+    if stats.drafted:
+        counts = (("accepted", stats.accepted), ("corrected", roles["corrected"]), ("bonus", roles["bonus"]))
+        parts.append(", ".join(paint(f"{count} {name}", name) for name, count in counts))
+    if not stats.exact:
+        parts.append("inexact rule: not the target's law")
+    parts += [
+        f"prefill {stats.prefill_seconds:.2f} s",
+        f"decode {stats.decode_seconds:.2f} s",
+        f"{number(stats.tokens_per_second, 1)} tokens/s",
+        f"seed {seed}",
+        f"{blas_threads() or '-'} threads",
+        f"ended: {output.ended}",
+    ]
+    return " | ".join(parts)
+
+
+def number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def as_json(output: Output) -> dict[str, Any]:
+    """The generation by its Python names, the statistics beside the rest: `tokens` and `rounds` are the lists themselves."""
+    return {
+        "text": output.text,
+        "tokens": output.tokens,
+        "prompt_tokens": output.prompt_tokens,
+        "ended": output.ended,
+        **{name: value for name, value in asdict(output.stats).items() if name not in ("tokens", "rounds")},
+        "threads": blas_threads(),
+        "rounds": [
+            {"drafted": each.drafted, "accepted": each.accepted, "token": each.token, "draft_tokens": each.draft_tokens}
+            for each in output.rounds
+        ],
+    }
+
+
+def table(rounds: Sequence[Round], spell: Callable[[Sequence[int]], str], paint: Paint) -> str:
+    """A line a round: how many were drafted and accepted, the draft (what a bar precedes was refused), the token after it."""
+    spelled = [[spell(each.draft_tokens[: each.accepted]), spell(each.draft_tokens[each.accepted :])] for each in rounds]
+    drafts = [kept + (" | " if kept and refused else "| " if refused else "") + refused for kept, refused in spelled]
+    width = max([len("draft"), *map(len, drafts)])
+    lines = [paint(f"round  drafted  accepted  {'draft':<{width}}  then", "heading")]
+    for i, (each, draft, (kept, refused)) in enumerate(zip(rounds, drafts, spelled, strict=True)):
+        between = draft[len(kept) : len(draft) - len(refused)]
+        shown = paint(kept, "accepted") + between + paint(refused, "refused") + " " * (width - len(draft))
+        kind = role(each)
+        after = paint(spell((each.token,)), kind) + ("" if kind == "plain" else f" ({kind})")
+        lines.append(f"{i + 1:>5}  {each.drafted:>7}  {each.accepted:>8}  {shown}  {after}")
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+"""What a drafter proposes, and what the loop demands of a proposal."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.decoding.chance import Chance
+from refspec.decoding.lm import LanguageModel, Tokens, require_laws
+from refspec.errors import BrokenDrafter
+
+
+@dataclass(frozen=True)
+class Draft:
+    """n drafted tokens and the laws they were drawn from (N6).
+
+    tokens: n ids. probs: [n, v], row i the law tokens[i] was drawn from, warps included, given the text, the tokens before
+    it and all that the drafter goes by; None where nothing was drawn and every row is a point mass. start: the absolute
+    position of tokens[0]; the loop fills it in.
+    """
+
+    tokens: Tokens
+    probs: Array | None = None
+    start: int | None = None
+
+    def row(self, i: int, like: Array) -> Array:
+        """q at position i, [v], in the number type of the target's row `like`.
+
+        Raises BrokenDrafter where q gives the drafted token no chance: then q is not the law it was drawn from (N2).
+        """
+        token = self.tokens[i]
+        if self.probs is None:
+            point_mass = np.zeros_like(like)
+            point_mass[token] = 1
+            return point_mass
+        draft_row: Array = self.probs[i]
+        if not draft_row[token] > 0:
+            raise BrokenDrafter(
+                f"drafted token {token} at position {i} has draft probability {draft_row[token]}; "
+                "a drafter must return the law each token was drawn from"
+            )
+        return draft_row
+
+
+class Drafter(Protocol):
+    """Guesses what comes next. May return fewer than gamma tokens, or none, and draws only from `chance`.
+
+    It may go by the text, by earlier rounds and by the tokens it has drawn and shows, not by a draw that it does not show
+    (N6). One that calls `chance.race` says `races = True`. It races some positions again, so that it may remember of a draft
+    what the text shows, but nothing of the tokens behind the refused one, not even how many they were.
+
+    `state`, where it has one, is a hashable that says all it carries from round to round; see `refspec.draft.state`.
+    """
+
+    def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft: ...
+
+
+def room_of(language_model: LanguageModel, tokens: Tokens, gamma: int) -> int:
+    """How many of gamma tokens a draft model has positions for."""
+    context: int | None = getattr(language_model, "context", None)
+    return gamma if context is None else max(0, min(gamma, context - len(tokens)))
+
+
+def checked(draft: Draft, tokens: Tokens, gamma: int, vocab_size: int) -> Draft:
+    """The draft with its absolute position, or BrokenDrafter where it is not a proposal for these tokens."""
+    n = len(draft.tokens)
+    if n > gamma:
+        raise BrokenDrafter(f"the drafter returned {n} tokens where at most {gamma} were asked for")
+    for token in draft.tokens:
+        if not 0 <= token < vocab_size:
+            raise BrokenDrafter(f"the drafter returned token {token}; the target's ids run from 0 to {vocab_size - 1}")
+    if draft.probs is not None:  # the likeliest slip is to draw from a row that was masked and not renormalised
+        require_laws(draft.probs, (n, vocab_size), len(tokens), "drafter", BrokenDrafter)
+    if draft.start not in (None, len(tokens)):
+        raise BrokenDrafter(f"the draft starts at position {draft.start} where the text has {len(tokens)} tokens")
+    return replace(draft, start=len(tokens))

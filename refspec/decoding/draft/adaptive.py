@@ -1,0 +1,80 @@
+"""Knowing when to bet: as many drafted tokens a round as should pay on this machine, and none where none do."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft, Drafter
+from refspec.decoding.draft.profile import Profile
+from refspec.decoding.draft.state import state_of
+from refspec.decoding.lm import Tokens
+from refspec.proof import theory
+
+
+class AdaptiveDrafter:
+    """Asks another drafter for the gamma that maximises expected tokens minus what the round's time would yield elsewhere.
+
+    The costs come from a profile; the acceptances from the drafter's own `forecast(tokens, gamma)` where it has one, else
+    from a running share for each position of a draft. The bet goes by what was asked for and by what the text shows of past
+    drafts, never by drafted tokens behind a refusal (N6), so it leaves the law as it is.
+    """
+
+    PRIOR, WEIGHT = 0.6, 4.0  # a position's share starts as if this many tests had gone so,
+    START = 10.0  # its rate as if after so many plain steps,
+    MEMORY = 0.95  # and each round leaves this much of the counts, so that a drafter given up is tried again
+
+    def __init__(self, drafter: Drafter, profile: Profile) -> None:
+        self.drafter = drafter
+        self.profile = profile
+        self.draft_cost = profile.draft if hasattr(drafter, "language_model") else 0.0
+        self._start_again()
+
+    def _start_again(self) -> None:
+        most = len(self.profile.verify) - 1
+        self._seen: Tokens = (-1,)  # the text at the last call, at first none
+        self._drafted: Tokens = ()  # what it proposed then
+        self._tested, self._accepted = [0.0] * most, [0.0] * most
+        self._tokens = self._cost = self.START  # so far, in plain decode steps
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("language_model", "races"):  # what the loop asks of a drafter at the door
+            return getattr(self.drafter, name)
+        raise AttributeError(name)
+
+    @property
+    def state(self) -> Hashable:
+        """What it remembers from round to round, for `exact.sequence_law`."""
+        counts = tuple(self._tested), tuple(self._accepted), self._tokens, self._cost
+        return self._seen, self._drafted, counts, state_of(self.drafter)
+
+    def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
+        self._learn(tokens)
+        costs = [cost + drafted * self.draft_cost for drafted, cost in enumerate(self.profile.verify[: gamma + 1])]
+        wanted = theory.best_bet(self.forecast(tokens, len(costs) - 1), costs, max(1.0, self._tokens / self._cost))
+        draft = self.drafter.propose(tokens, wanted, chance)
+        self._seen, self._drafted = tokens, draft.tokens
+        # Charged for what was asked, not for what came: where a draft stopped tells of tokens behind the refusal (N6)
+        self._cost += costs[wanted]
+        return draft
+
+    def forecast(self, tokens: Tokens, gamma: int) -> Sequence[float]:
+        """The chance of each of gamma drafted tokens to be accepted if all before it were."""
+        if forecast := getattr(self.drafter, "forecast", None):
+            return list(forecast(tokens, gamma))
+        shares = zip(self._accepted[:gamma], self._tested[:gamma], strict=True)
+        return [(accepted + self.PRIOR * self.WEIGHT) / (tested + self.WEIGHT) for accepted, tested in shares]
+
+    def _learn(self, tokens: Tokens) -> None:
+        """See what became of the last draft: the text since then is as much of it as was accepted, and a token more."""
+        came = tokens[len(self._seen) :]
+        accepted = came[:-1]
+        if not came or (*self._seen, *self._drafted[: len(accepted)]) != tokens[:-1]:  # someone else wrote it
+            self._start_again()
+            return
+        self._tokens += len(came)
+        self._tested = [self.MEMORY * count for count in self._tested]
+        self._accepted = [self.MEMORY * count for count in self._accepted]
+        for i in range(len(accepted)):
+            self._accepted[i] += 1
+        for i in range(min(len(came), len(self._drafted))):  # and the one that was refused, if any
+            self._tested[i] += 1

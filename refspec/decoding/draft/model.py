@@ -1,0 +1,43 @@
+"""Drafting with a smaller model: draw gamma tokens one by one and remember the laws they came from."""
+
+from typing import Any
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft, room_of
+from refspec.decoding.lm import LanguageModel, Tokens
+from refspec.errors import BadArgument
+
+
+class ModelDrafter:
+    """ "Sample gamma guesses from M_q autoregressively" (arXiv 2211.17192, Algorithm 1).
+
+    One pick a token, in order (N5). Drafts nothing beyond the draft model's own context. confidence: stop behind the first
+    token that the draft model itself gave less than this. That token stays: to drop it after it was drawn would show it
+    with a law it no longer has, and is a bug that has been shipped. Raises BadArgument for one outside [0, 1].
+    """
+
+    state = None  # a function of the text
+
+    def __init__(self, language_model: LanguageModel, confidence: Any = 0) -> None:
+        if not 0 <= confidence <= 1:
+            raise BadArgument(f"confidence is {confidence}; it is a probability, 0 never to stop early")
+        self.language_model = language_model
+        self.confidence = confidence
+
+    def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
+        start = len(tokens)
+        rows = []
+        for _ in range(room_of(self.language_model, tokens, gamma)):
+            row = self.language_model.probs(tokens)[-1]
+            token = self.guess(row, len(tokens), chance)
+            rows.append(row)
+            tokens += (token,)
+            if row[token] < self.confidence:
+                break
+        return Draft(tokens[start:], np.stack(rows) if rows else None, start)
+
+    def guess(self, row: Array, position: int, chance: Chance) -> int:
+        return chance.pick(row)

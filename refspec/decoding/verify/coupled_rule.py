@@ -1,0 +1,25 @@
+"""Coupled verification: one noise a position for target and draft, so that the text depends on the seed alone.
+
+Daliri, Musco and Suresh 2024, arXiv 2408.07978 (drafter-invariant speculative decoding, by Gumbel sampling). The
+noise of a position, exponential clocks, is a function of the seed and the position; target and draft each take the
+token whose clock rings first at the rate their own law gives it. Similar laws choose the same token most of the time.
+"""
+
+from refspec.arrays import Array
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft
+from refspec.decoding.verify.verdict import Verdict
+
+
+def coupled(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
+    """Race p at each position and emit the winner; go on while the draft said the same.
+
+    Draws no uniform (N5): every token is a race keyed by its absolute position, the bonus and the empty draft included.
+    So tokens are equal for all drafters and all gamma. Pairs with `CoupledDrafter`; any drafter is correct.
+    """
+    assert draft.start is not None  # the loop fills it in
+    for i, drafted in enumerate(draft.tokens):
+        token = chance.race(draft.start + i, target_probs[i])
+        if token != drafted:
+            return Verdict(i, token)
+    return Verdict(len(draft.tokens), chance.race(draft.start + len(draft.tokens), target_probs[len(draft.tokens)]))

@@ -1,0 +1,22 @@
+"""Sample and compare: what transformers and llama.cpp do when they verify a sampled draft.
+
+It looks biased, since a draft that the target's own sample misses is thrown away whatever p says of it. But what is
+emitted is always that sample, so the law is p by construction; only fewer drafts survive than under the token rule.
+"""
+
+from refspec.arrays import Array
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft
+from refspec.decoding.verify.verdict import Verdict
+
+
+def sample_match(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
+    """Draw from p at each position and emit it; go on while the draft said the same.
+
+    Order of draws: one pick for each drafted token until the first mismatch; after full acceptance one more.
+    """
+    for i, drafted in enumerate(draft.tokens):
+        token = chance.pick(target_probs[i])
+        if token != drafted:
+            return Verdict(i, token)
+    return Verdict(len(draft.tokens), chance.pick(target_probs[len(draft.tokens)]))

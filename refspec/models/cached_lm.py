@@ -1,0 +1,69 @@
+"""The bridge: forward pass + cache + warp = a `LanguageModel`.
+
+The probability half asks for the law after a sequence of tokens and knows of no cache; the network half continues
+a cache and knows of no law. In between, one question: how much of what is asked do we already remember?
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.decoding.lm import Tokens
+from refspec.errors import BadArgument, ContextExceeded
+from refspec.models.sampling import Warp
+from refspec.transformer.cache import KVCache
+
+
+class Network(Protocol):
+    """What `gpt2.py` and `llama.py` provide."""
+
+    @property
+    def config(self) -> Any: ...
+    def new_cache(self) -> KVCache: ...
+    def forward(self, tokens: Array, cache: KVCache, last: int = 1) -> Array: ...
+
+
+class CachedLM:
+    """A network as a next-token law. One a role: target and drafter do not share a cache.
+
+    token_map: token -> id; the columns of a padded vocabulary beyond it are cut off before the warp, so a padded id is
+    never drawn (N12). `cache` holds exactly the tokens of the last call to `probs`; whoever rolls it back may.
+    """
+
+    def __init__(self, network: Network, warp: Warp, token_map: Mapping[str, int] | None = None) -> None:
+        self.network = network
+        self.warp = warp
+        self.token_map = token_map
+        self.vocab_size: int = network.config.vocab_size if token_map is None else max(token_map.values()) + 1
+        self.context: int = network.config.context
+        self.cache = network.new_cache()
+        self._tokens: Tokens = ()
+
+    def probs(self, tokens: Tokens, last: int = 1) -> Array:
+        """[last, v] in float64. Raises BadArgument unless 1 <= last <= len(tokens), ContextExceeded beyond the context."""
+        if not 1 <= last <= len(tokens):
+            raise BadArgument(f"last is {last} for {len(tokens)} tokens; a transformer needs 1 <= last <= len(tokens)")
+        if len(tokens) > self.context:
+            raise ContextExceeded(f"{len(tokens)} tokens for a model with a context of {self.context}; shorten the text")
+        start = min(common_prefix(self._tokens[: self.cache.length], tokens), len(tokens) - last)
+        check_ids(tokens[start:], self.vocab_size)
+        self.cache.rollback(start)
+        self._tokens = tuple(tokens)  # of which the cache holds the first `length`: all of them once the pass has ended
+        logits = self.network.forward(np.array(tokens[start:]), self.cache, last)
+        return self.warp(logits[:, : self.vocab_size])
+
+
+def common_prefix(a: Tokens, b: Tokens) -> int:
+    """How many leading tokens two sequences share."""
+    if a == b[: len(a)]:
+        return len(a)  # the usual case: the text has grown
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(b))  # len(b): a goes on
+
+
+def check_ids(tokens: Tokens, vocab_size: int) -> None:
+    """Raises BadArgument for an id that is not in the vocabulary: as an index, a negative one would wrap around."""
+    if tokens and not 0 <= min(tokens) <= max(tokens) < vocab_size:
+        wrong = next(token for token in tokens if not 0 <= token < vocab_size)
+        raise BadArgument(f"token id {wrong} is not in the vocabulary; ids run from 0 to {vocab_size - 1}")

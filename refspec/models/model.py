@@ -1,0 +1,95 @@
+"""A model folder as one object: network, tokenizer, and the tokens that end its text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.errors import BadArgument, BadConfig, ContextExceeded, ModelNotFound
+from refspec.models import home
+from refspec.models.cached_lm import CachedLM, check_ids
+from refspec.models.sampling import Warp
+from refspec.models.tokenizer import Tokenizer
+from refspec.transformer.config import GPT2Config, LlamaConfig, read_config
+from refspec.transformer.gpt2 import GPT2, load_gpt2
+from refspec.transformer.keys import read_json
+from refspec.transformer.llama import Llama, load_llama
+from refspec.transformer.weights import Checkpoint
+
+
+@dataclass(frozen=True)
+class Model:
+    """What `load` returns. tokenizer is None where the folder has none: then prompts are ids."""
+
+    name: str
+    network: GPT2 | Llama
+    tokenizer: Tokenizer | None
+    end_tokens: tuple[int, ...]
+
+    @property
+    def config(self) -> GPT2Config | LlamaConfig:
+        return self.network.config
+
+    @property
+    def token_map(self) -> Mapping[str, int] | None:
+        return None if self.tokenizer is None else self.tokenizer.token_map
+
+    def language_model(
+        self, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, min_p: float | None = None
+    ) -> CachedLM:
+        """The model as a next-token law under these warps (N8), with an empty cache of its own."""
+        return CachedLM(self.network, Warp(temperature, top_k, top_p, min_p), self.token_map)
+
+    def logits(self, tokens: Sequence[int]) -> Array:
+        """tokens [n] -> logits [n, v] after each of them: no memory of other calls, no warp."""
+        if not tokens:
+            raise BadArgument("logits of no tokens; give at least one")
+        if len(tokens) > self.config.context:
+            raise ContextExceeded(f"{len(tokens)} tokens were given to a model with a context of {self.config.context}")
+        check_ids(tuple(tokens), self.config.vocab_size)
+        return self.network.forward(np.array(tokens), self.network.new_cache(), last=len(tokens))
+
+
+def load(name: str | Path, *, dtype: Any = np.float32, row_invariant: bool = False) -> Model:
+    """The model in a folder in the Hugging Face layout, or a known one by its name (`refspec models` lists them).
+
+    dtype: float32, or float64 for the oracle's mode (N11). row_invariant: each row's logits have the same bits however many
+    rows share its forward pass, so that greedy and coupled speculation print the very tokens of plain decoding.
+    Raises a RefspecError that says what is wrong with the folder.
+    """
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise BadArgument(f"dtype is {dtype}; weights and activations are float32 or float64")
+    folder = home.find(name)
+    config = read_config(folder)
+    checkpoint = Checkpoint(folder, dtype)
+    network: GPT2 | Llama
+    if isinstance(config, GPT2Config):
+        network = load_gpt2(config, checkpoint, row_invariant=row_invariant)
+    else:
+        network = load_llama(config, checkpoint, row_invariant=row_invariant)
+    tokenizer = Tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
+    if tokenizer is not None and max(tokenizer.token_map.values()) >= config.vocab_size:
+        raise BadConfig(
+            f"{folder}: the tokenizer has ids up to {max(tokenizer.token_map.values())} where config.json says vocab_size "
+            f"{config.vocab_size}; tokenizer and weights are not of one model"
+        )
+    return Model(folder.resolve().name, network, tokenizer, end_tokens(folder))
+
+
+def end_tokens(folder: Path) -> tuple[int, ...]:
+    """The ids that end the model's text: from generation_config.json, which overrides config.json."""
+    for name in ("generation_config.json", "config.json"):
+        if (folder / name).is_file():
+            given = read_json(folder / name).get("eos_token_id")
+            if given is not None:
+                ids = given if isinstance(given, list) else [given]
+                if not all(isinstance(each, int) and not isinstance(each, bool) for each in ids):
+                    raise BadConfig(f"{folder / name}: eos_token_id is {given!r}; an id or a list of ids is needed")
+                return tuple(ids)
+    return ()
+
+
+__all__ = ["Model", "ModelNotFound", "load"]

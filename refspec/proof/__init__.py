@@ -1,0 +1,1 @@
+"""Exact checks: the production loop enumerated over fractions, and closed forms to hold beside it."""

@@ -1,1 +1,0 @@
-"""What a person sees: colours, figures, JSON, the table of rounds, the demo."""
