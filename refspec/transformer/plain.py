@@ -1,0 +1,146 @@
+"""GPT-2 and Llama as the textbook has them: every token computed again for each new one, no cache, no tricks.
+
+Read this file first. `gpt2.py` and `llama.py` compute the same numbers faster, and say at their top how.
+
+Axes: n tokens, d model width, h heads, g key/value heads, e head width (d = h * e in most models), v vocabulary.
+
+>>> from refspec import home
+>>> weights, config = read(home.find("tiny-draft"))
+>>> logits(np.array([10, 20, 30]), weights, config).shape
+(3, 1024)
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.transformer.config import Config, GPT2Config, LlamaConfig, read_config
+from refspec.transformer.llama import rotary_frequencies
+from refspec.transformer.weights import READ_AS, Checkpoint
+
+Weights = Mapping[str, Array]  # by the names in the file, without the "transformer." or "model." in front
+
+
+def read(folder: Path) -> tuple[Weights, Config]:
+    """The tensors of a model folder, in float64, and what its config.json says. Errors are those of `refspec.load`."""
+    config, file = read_config(folder), Checkpoint(folder, np.float64)
+    found = {name: file.read(name, *header.shape) for name, header in file.headers.items() if header.dtype in READ_AS}
+    return {name.removeprefix("transformer.").removeprefix("model."): tensor for name, tensor in found.items()}, config
+
+
+def logits(tokens: Array, weights: Weights, config: Config) -> Array:
+    """tokens [n] -> [n, v]: after each token, a score for every token that could come next; `softmax` makes it chances."""
+    return gpt2(tokens, weights, config) if isinstance(config, GPT2Config) else llama(tokens, weights, config)
+
+
+def softmax(x: Array) -> Array:
+    """x [..., v] -> [..., v], positive and summing to one. Without its maximum taken off, a large x would overflow."""
+    weights = np.exp(x - x.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def attention(queries: Array, keys: Array, values: Array, scale: float) -> Array:
+    """three of [h, n, e] -> [h, n, e]: each token takes from itself and those before it, most from where query meets key"""
+    n = queries.shape[1]
+    scores = queries @ keys.transpose(0, 2, 1) * scale  # [h, n, n]
+    scores = np.where(np.tri(n, dtype=bool), scores, -np.inf)  # row i: tokens 0 to i
+    return softmax(scores) @ values
+
+
+def split_heads(x: Array, h: int) -> Array:
+    """x [n, h * e] -> [h, n, e]"""
+    return x.reshape(len(x), h, -1).transpose(1, 0, 2)
+
+
+def merge_heads(x: Array) -> Array:
+    """x [h, n, e] -> [n, h * e]"""
+    return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
+
+
+# --- GPT-2 (Radford et al. 2019) ---
+
+
+def gpt2(tokens: Array, weights: Weights, config: GPT2Config) -> Array:
+    """tokens [n] -> logits [n, v]"""
+    h, e = config.heads, config.width // config.heads
+
+    def norm(x: Array, name: str) -> Array:  # [n, d] -> [n, d]
+        return layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"], config.norm_eps)
+
+    def linear(x: Array, name: str) -> Array:  # [n, in] -> [n, out]; GPT-2 stores its matrices [in, out]
+        return x @ weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    x = weights["wte.weight"][tokens] + weights["wpe.weight"][: len(tokens)]  # [n, d]
+    for i in range(config.layers):
+        qkv = linear(norm(x, f"h.{i}.ln_1"), f"h.{i}.attn.c_attn")  # [n, 3d]
+        queries, keys, values = (split_heads(each, h) for each in np.split(qkv, 3, axis=-1))  # [h, n, e] each
+        x = x + linear(merge_heads(attention(queries, keys, values, e**-0.5)), f"h.{i}.attn.c_proj")  # [n, d]
+        x = x + linear(gelu(linear(norm(x, f"h.{i}.ln_2"), f"h.{i}.mlp.c_fc")), f"h.{i}.mlp.c_proj")  # [n, d]
+    head = weights["wte.weight" if config.tied else "lm_head.weight"]  # [v, d]
+    return norm(x, "ln_f") @ head.T
+
+
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    """x [n, d] -> [n, d]"""
+    return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + eps) * weight + bias
+
+
+def gelu(x: Array) -> Array:
+    """x [n, inner] -> [n, inner] (arXiv 1606.08415, section 2, the tanh form)"""
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+# --- Llama, and its relatives SmolLM2, Qwen and Granite (arXiv 2307.09288) ---
+
+
+def llama(tokens: Array, weights: Weights, config: LlamaConfig) -> Array:
+    """tokens [n] -> logits [n, v]"""
+    h, g, eps, added = config.heads, config.kv_heads, config.norm_eps, config.residual_multiplier  # added: 1 but in Granite
+    angles = np.outer(np.arange(len(tokens)), rotary_frequencies(config))  # [n, e / 2]
+
+    def linear(x: Array, name: str) -> Array:  # [n, in] -> [n, out]; only Qwen2 has biases
+        return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0)
+
+    def norm(x: Array, name: str) -> Array:  # [..., d] -> [..., d]
+        return rms_norm(x, weights[f"{name}.weight"], eps)
+
+    x = weights["embed_tokens.weight"][tokens] * config.embedding_multiplier  # [n, d]
+    for i in range(config.layers):
+        attn, mlp = f"layers.{i}.self_attn", f"layers.{i}.mlp"
+        y = norm(x, f"layers.{i}.input_layernorm")  # [n, d]
+        queries = split_heads(linear(y, f"{attn}.q_proj"), h)  # [h, n, e]
+        keys = split_heads(linear(y, f"{attn}.k_proj"), g)  # [g, n, e]
+        values = split_heads(linear(y, f"{attn}.v_proj"), g)  # [g, n, e]
+        if config.qk_norm:  # Qwen3
+            queries, keys = norm(queries, f"{attn}.q_norm"), norm(keys, f"{attn}.k_norm")
+        queries, keys = rotate(queries, angles), rotate(keys, angles)
+        keys, values = (np.repeat(each, h // g, axis=0) for each in (keys, values))  # [h, n, e]: h / g heads share one
+        found = attention(queries, keys, values, config.attention_scale)  # [h, n, e]
+        x = x + linear(merge_heads(found), f"{attn}.o_proj") * added  # [n, d]
+        y = norm(x, f"layers.{i}.post_attention_layernorm")  # [n, d]
+        inner = silu(linear(y, f"{mlp}.gate_proj")) * linear(y, f"{mlp}.up_proj")  # [n, inner]
+        x = x + linear(inner, f"{mlp}.down_proj") * added  # [n, d]
+    head = weights["embed_tokens.weight" if config.tied else "lm_head.weight"]  # [v, d]
+    return norm(x, "norm") @ head.T / config.logits_divisor
+
+
+def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    """x [..., d] -> [..., d] (arXiv 1910.07467)"""
+    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight
+
+
+def silu(x: Array) -> Array:
+    """x [n, inner] -> [n, inner]: x times the logistic function of x"""
+    return x / (1 + np.exp(-x))
+
+
+def rotate(x: Array, angles: Array) -> Array:
+    """x [h, n, e], angles [n, e / 2] -> [h, n, e]: number j of the first half is turned with number j of the second
+
+    Rotary positions (arXiv 2104.09864): the product of a query and a key then depends on how far apart they stand.
+    """
+    first, second = np.split(x, 2, axis=-1)
+    cos, sin = np.cos(angles), np.sin(angles)
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
