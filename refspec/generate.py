@@ -1,28 +1,26 @@
 """Text in, text out: the loop with a tokenizer around it and a clock beside it."""
 
-import operator
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from refspec.compose import fed_by
 from refspec.decoding import verify as rules
 from refspec.decoding.chance import Seeded
-from refspec.decoding.draft import Draft, Drafter
 from refspec.decoding.draft.adaptive import AdaptiveDrafter
-from refspec.decoding.draft.coupled import CoupledDrafter
-from refspec.decoding.draft.model import ModelDrafter
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import LanguageModel, Tokens
-from refspec.decoding.loop import Round, rounds
+from refspec.decoding.loop import rounds
+from refspec.decoding.optional import optional
+from refspec.decoding.round import Round
 from refspec.decoding.stats import Stats, stats
 from refspec.errors import BadArgument, ContextExceeded
-from refspec.models.cached_lm import CachedLM
+from refspec.given import AnyDrafter, AnyModel, as_drafter, as_ids, as_language_model, as_model
 from refspec.models.model import Model
+from refspec.models.sampling import Sampling
 from refspec.models.tokenizer import Stream, Tokenizer
 from refspec.transformer.blas import blas_kernel, has_no_copy
-
-AnyDrafter = Drafter | Model | Callable[[LanguageModel], Drafter] | None
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Piece:
 class Output:
     """A finished generation. tokens are without the prompt; text is without special tokens, None without a tokenizer.
 
-    ended: "stop" at a stop token, "length" at max_new_tokens, "context" where the model has no more positions,
+    finish_reason: "stop" at a stop token, "length" at max_new_tokens, "context" where the model has no more positions,
     "interrupted" where the caller broke off.
     """
 
@@ -46,23 +44,31 @@ class Output:
     rounds: tuple[Round, ...]
     stats: Stats
     prompt_tokens: Tokens
-    ended: str
+    finish_reason: str
 
 
 class Run:
     """One generation under way: iterate over it for its pieces, ask it for its `output` at any time."""
 
     def __init__(
-        self, found: Iterator[Round], prompt: Tokens, tokenizer: Tokenizer | None, stop: Collection[int], at_end: str
+        self,
+        found: Iterator[Round],
+        *,
+        prompt: Tokens,
+        tokenizer: Tokenizer | None,
+        stop: Collection[int],
+        at_end: str,
+        exact: bool | None,
     ) -> None:
         self._found = found
         self._prompt = prompt
         self._tokenizer = tokenizer
         self._stream = None if tokenizer is None else Stream(tokenizer)
         self._stop = stop
+        self._exact = exact  # what the rule claims
         self._at_end = at_end  # why it ends, if no stop token ends it before
         self._timed: list[tuple[Round, float]] = []
-        self._ended = "interrupted"
+        self._finish_reason = "interrupted"
 
     def __iter__(self) -> Iterator[Piece]:
         started = time.perf_counter()
@@ -70,7 +76,7 @@ class Run:
             self._timed.append((each, time.perf_counter() - started))
             yield Piece(each, self._stream.push(each.tokens) if self._stream else "")
             started = time.perf_counter()
-        self._ended = "stop" if self._timed and self._timed[-1][0].token in self._stop else self._at_end
+        self._finish_reason = "stop" if self._timed and self._timed[-1][0].token in self._stop else self._at_end
 
     def rest(self) -> str:
         """The text of an incomplete character at the very end, if there is one."""
@@ -84,59 +90,14 @@ class Run:
             text=self._tokenizer.decode(tokens) if self._tokenizer else None,
             tokens=tokens,
             rounds=found,
-            stats=stats(found, [seconds for _, seconds in self._timed]),
+            stats=stats(found, [seconds for _, seconds in self._timed], exact=self._exact),
             prompt_tokens=self._prompt,
-            ended=self._ended,
+            finish_reason=self._finish_reason,
         )
 
 
-def generate(
-    model: Model,
-    prompt: str | Sequence[int],
-    *,
-    drafter: AnyDrafter = None,
-    gamma: int | Literal["auto"] = 4,
-    profile: Profile | None = None,
-    max_new_tokens: int = 64,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    seed: int = 0,
-    stop: Collection[int] | None = None,
-    verify: rules.Rule = rules.token,
-    record: bool = False,
-) -> Output:
-    """Continue `prompt` (text or ids), starting from an empty cache.
-
-    drafter: None for plain decoding, a Drafter, a Model (wrapped with the same warps), or a function from the target's
-    LanguageModel to a Drafter. gamma: tokens drafted a round; "auto" for an AdaptiveDrafter, which bets by the costs in
-    `profile`, or in the package's own for this kind of machine. stop: ids that end the text; by default the model's own.
-    Raises BadArgument for an empty prompt or an option out of range, ContextExceeded for a prompt that does not fit.
-    """
-    run = start(
-        model,
-        prompt,
-        drafter=drafter,
-        gamma=gamma,
-        profile=profile,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        seed=seed,
-        stop=stop,
-        verify=verify,
-        record=record,
-    )
-    for _ in run:
-        pass
-    return run.output
-
-
-def start(
-    model: Model,
+def stream(
+    model: AnyModel,
     prompt: str | Sequence[int],
     *,
     drafter: AnyDrafter = None,
@@ -152,15 +113,30 @@ def start(
     verify: rules.Rule = rules.token,
     record: bool = False,
 ) -> Run:
-    """The same, as a Run that yields each round's piece as it comes."""
-    target = model.language_model(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-    tokens = as_ids(model, prompt)
-    if not tokens:
-        raise BadArgument("the prompt is empty; give at least one token of text")
-    if len(tokens) > target.context:
-        raise ContextExceeded(f"the prompt has {len(tokens)} tokens and {model.name} a context of {target.context}; shorten it")
-    room = target.context - len(tokens)
-    stop = model.end_tokens if stop is None else stop
+    """Continue a prompt and yield each round's piece as it comes, starting from an empty cache.
+
+    model, drafter: anything that `refspec.given` knows: a Model, a name, a LanguageModel; for a drafter also None (plain
+    decoding), a Drafter, its class, or a function from the target to a Drafter. prompt: text, or ids.
+    gamma: how many tokens to draft a round; "auto" drafts as many as pay by the costs in `profile`, or in the package's own for
+    this kind of machine. temperature, top_k, top_p, min_p: see `Sampling`. seed: the same seed gives the same tokens. stop: ids
+    that end the text; by default the model's own end tokens. verify: the verification rule. record: keep what each round
+    looked at.
+
+    Raises BadArgument for an empty prompt or an option out of range, ContextExceeded for a prompt that does not fit.
+
+    >>> import refspec
+    >>> run = refspec.stream("tiny-target", "ROMEO:", drafter="tiny-draft", max_new_tokens=12)
+    >>> "".join(piece.text for piece in run) + run.rest() == run.output.text
+    True
+    """
+    target = as_language_model(model := as_model(model), Sampling(temperature, top_k, top_p, min_p))
+    tokens = prompt_ids(model, prompt)
+    most = max_new_tokens
+    if (context := optional(target, "context")) is not None:
+        if len(tokens) > context:
+            raise ContextExceeded(f"the prompt has {len(tokens)} tokens and {named(model)} a context of {context}; shorten it")
+        most = min(max_new_tokens, context - len(tokens))
+    stop = optional(model, "end_tokens") if stop is None else stop
     if not all(isinstance(each, int) for each in stop):
         raise BadArgument(f"stop is {stop!r}; it holds token ids, not texts")
     if not callable(verify):
@@ -172,49 +148,46 @@ def start(
     elif isinstance(gamma, str):
         raise BadArgument(f'gamma is {gamma!r}; it is a number of drafted tokens, or "auto"')
     found = rounds(
-        target,
-        drafting,
-        tokens,
-        gamma=gamma,
-        max_new_tokens=min(max_new_tokens, room),
-        stop=stop,
-        chance=Seeded(seed),
-        verify=verify,
-        record=record,
+        target, drafting, tokens, gamma=gamma, max_new_tokens=most, stop=stop, chance=Seeded(seed), verify=verify, record=record
     )
-    return Run(found, tokens, model.tokenizer, stop, "length" if max_new_tokens <= room else "context")
+    return Run(
+        found,
+        prompt=tokens,
+        tokenizer=optional(model, "tokenizer"),
+        stop=stop,
+        at_end="length" if most == max_new_tokens else "context",
+        exact=rules.is_exact(verify),
+    )
 
 
-class NoDrafter:
-    """Proposes nothing, so that every round is one plain pick: `autoregressive`, by the same loop."""
+@fed_by(stream)
+def generate(run: Run) -> Output:
+    """`stream`, run to its end: takes the same options.
 
-    state = None
-
-    def propose(self, tokens: Tokens, gamma: int, chance: object) -> Draft:
-        return Draft(())
-
-
-def as_drafter(given: AnyDrafter, target: CachedLM, verify: rules.Rule) -> Drafter:
-    """A drafter of any kind as a Drafter; a Model drafts under the target's own warps, and races where the rule does."""
-    if given is None:
-        return NoDrafter()
-    if isinstance(given, Model):
-        draft = CachedLM(given.network, target.warp, given.token_map)
-        return CoupledDrafter(draft) if verify is rules.coupled else ModelDrafter(draft)
-    if not (callable(given) or hasattr(given, "propose")):
-        raise BadArgument(f"drafter is {given!r}; give None, a Drafter, a Model, or a function from a LanguageModel to a Drafter")
-    return given if hasattr(given, "propose") and not isinstance(given, type) else given(target)
+    >>> import refspec
+    >>> out = refspec.generate("tiny-target", "ROMEO:", drafter="tiny-draft", max_new_tokens=12, seed=1)
+    >>> len(out.tokens), out.finish_reason
+    (12, 'length')
+    """
+    for _ in run:
+        pass
+    return run.output
 
 
-def as_ids(model: Model, prompt: str | Sequence[int]) -> Tokens:
-    """A prompt as ids."""
+def prompt_ids(model: Model | LanguageModel, prompt: str | Sequence[int]) -> Tokens:
+    """The prompt in the model's tokens. Raises BadArgument for an empty one, and for a text where there is no tokenizer."""
     if not isinstance(prompt, str):
-        try:
-            return tuple(operator.index(token) for token in prompt)
-        except TypeError:
-            raise BadArgument("the prompt is neither a text nor a sequence of whole-number ids") from None
-    if not prompt:
-        return ()  # a tokenizer may add a begin token, but an empty prompt is refused all the same
-    if model.tokenizer is None:
-        raise BadArgument(f"{model.name} has no tokenizer.json; give the prompt as token ids")
-    return model.tokenizer.encode(prompt)
+        tokens = as_ids(prompt)
+    elif not prompt:
+        tokens = ()  # a tokenizer may add a begin token, but an empty prompt is refused all the same
+    elif (tokenizer := optional(model, "tokenizer")) is not None:
+        tokens = tokenizer.encode(prompt)
+    else:
+        raise BadArgument(f"{named(model)} has no tokenizer.json; give the prompt as token ids")
+    if not tokens:
+        raise BadArgument("the prompt is empty; give at least one token of text")
+    return tokens
+
+
+def named(model: Model | LanguageModel) -> str:
+    return str(getattr(model, "name", type(model).__name__))

@@ -30,7 +30,7 @@ from refspec.cli import main as cli
 from refspec.decoding.draft import Draft
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import Tokens
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 from refspec.proof.exact import law
 
 TEXTS = [

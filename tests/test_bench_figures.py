@@ -20,7 +20,7 @@ from refspec.bench.costs import Costs, Curve, DraftCost, Point
 from refspec.bench.race import Decoded, median, ours
 from refspec.bench.results import by_category, rate, results, speed
 from refspec.decoding.draft.profile import Profile
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 
 seconds = st.floats(1e-3, 1e3)
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from refspec.cli import engine, exits, generate
 from refspec.cli import main as cli
 from refspec.cli.colour import Screen, coloured, painter, uncoloured
 from refspec.cli.output import table
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 from refspec.decoding.verify import RULES
 from refspec.errors import BadProbabilities
 
@@ -117,7 +118,7 @@ def test_the_text_goes_to_stdout_and_one_line_of_figures_to_stderr(run: Run, fol
     )
     assert f"acceptance rate {expected.stats.acceptance_rate:.3f} | {expected.stats.accepted} accepted, " in err
     assert re.search(r"prefill \d+\.\d\d s \| decode \d+\.\d\d s \| \d+\.\d tokens/s \| seed 5 \| (\d+|-) threads", err)
-    assert err.endswith(f"ended: {expected.ended}\n")
+    assert err.endswith(f"finish reason: {expected.finish_reason}\n")
 
 
 def test_figures_without_a_drafter_or_without_a_token_have_dashes(run: Run, folder: Path) -> None:
@@ -251,13 +252,13 @@ def test_json_is_one_object_of_text_tokens_rounds_and_figures(run: Run, folder: 
             assert answer[name] > 0
         else:
             assert answer[name] == value, name
-    assert (answer["ended"], answer["seed"], answer["model"]) == (expected.ended, 3, "target")
+    assert (answer["finish_reason"], answer["seed"], answer["model"]) == (expected.finish_reason, 3, "target")
     assert answer["threads"] is None or answer["threads"] >= 1
 
 
 def test_json_has_null_where_there_is_nothing_to_divide_by(run: Run, folder: Path) -> None:
     answer = parsed(run("generate", PROMPT, "--model", folder, "--json", "--max-new-tokens", 0)[1])
-    assert (answer["text"], answer["tokens"], answer["rounds"], answer["ended"]) == ("", [], [], "length")
+    assert (answer["text"], answer["tokens"], answer["rounds"], answer["finish_reason"]) == ("", [], [], "length")
     for name in ("acceptance_rate", "accepted_per_drafted", "tokens_per_target_call", "tokens_per_second"):
         assert answer[name] is None, name
     assert answer["prefill_seconds"] == answer["decode_seconds"] == 0
@@ -294,7 +295,7 @@ def test_stop_is_an_id_or_a_text_of_one_token(run: Run, folder: Path) -> None:
     until = tokens[: tokens.index(letter) + 1]
     for stop in (["--stop", letter], ["--stop", chr(letter)], ["--stop", "<|begin|>", "--stop", chr(letter)]):
         answer = parsed(run(*common, *stop)[1])
-        assert (answer["tokens"], answer["ended"]) == (until, "stop"), stop
+        assert (answer["tokens"], answer["finish_reason"]) == (until, "stop"), stop
 
 
 def test_a_stop_text_is_not_begun_like_a_prompt(run: Run, tmp_path: Path) -> None:
@@ -360,14 +361,14 @@ def test_jsonl_lines_take_stop_and_chat_from_the_command_line(run: Run, folder: 
     common = ("--jsonl", lines, "--model", folder, "--seed", 8, "--chat", "--stop", tokens[3])
     first, second = map(parsed, run("generate", *common)[1].splitlines())
     assert first["prompt_tokens"] == [TURN_ID, *b"user\nHi", END_ID, *b"\n", TURN_ID, *b"assistant\n"]
-    assert (first["tokens"], first["ended"]) == (tokens[: tokens.index(tokens[3]) + 1], "stop")
+    assert (first["tokens"], first["finish_reason"]) == (tokens[: tokens.index(tokens[3]) + 1], "stop")
     assert second["tokens"] == tokens  # null: the model's own end
 
 
 def test_an_answer_says_how_it_was_made_whatever_a_label_is_called(
     run: Run, folder: Path, draft_folder: Path, tmp_path: Path
 ) -> None:
-    labels = {"id": 7, "text": "mine", "line": 99, "ended": "never"}
+    labels = {"id": 7, "text": "mine", "line": 99, "finish_reason": "never"}
     lines = write_lines(tmp_path / "in.jsonl", {"prompt": "a", "max_new_tokens": 2, **labels})
     for drafter, named in ((["--ngram"], "ngram"), (["--draft", draft_folder], str(draft_folder)), ([], None)):
         for rule in ("token", "block"):
@@ -375,7 +376,7 @@ def test_an_answer_says_how_it_was_made_whatever_a_label_is_called(
             assert (answer["draft"], answer["verify"], answer["model"]) == (named, rule, "target")
             assert (answer["id"], answer["line"], answer["max_new_tokens"]) == (7, 1, 2)
             assert answer["text"] != "mine"
-            assert answer["ended"] != "never"
+            assert answer["finish_reason"] != "never"
 
 
 @pytest.mark.parametrize("drafter", ["--ngram", "--draft"])
@@ -603,6 +604,7 @@ def fourth_round(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException, in
         calls = iter(range(1, 1000))
         real = RULES["token"]
 
+        @wraps(real)
         def rule(*arguments: Any) -> Any:
             if next(calls) == number:
                 raise error
@@ -619,7 +621,7 @@ def test_ctrl_c_shows_what_there_is(run: Run, folder: Path, fourth_round: Any, m
     code, out, err = run("generate", PROMPT, "--model", folder)
     assert (code, out) == (130, f"{expected.text}\n")
     assert err.startswith("3 tokens | ")
-    assert err.endswith("ended: interrupted\n")
+    assert err.endswith("finish reason: interrupted\n")
     assert err.count("\n") == 1
 
 
@@ -628,14 +630,14 @@ def test_ctrl_c_with_json_gives_the_object_so_far(run: Run, folder: Path, fourth
     fourth_round(KeyboardInterrupt(), 4)
     code, out, err = run("generate", PROMPT, "--model", folder, "--json")
     answer = parsed(out)
-    assert (code, err, answer["ended"], answer["tokens"]) == (130, "", "interrupted", list(expected.tokens))
+    assert (code, err, answer["finish_reason"], answer["tokens"]) == (130, "", "interrupted", list(expected.tokens))
     assert len(answer["rounds"]) == 3
 
 
 def test_ctrl_c_in_the_prefill_gives_an_object_without_tokens(run: Run, folder: Path, fourth_round: Any) -> None:
     fourth_round(KeyboardInterrupt(), 1)
     code, out, _ = run("generate", PROMPT, "--model", folder, "--json")
-    assert (code, parsed(out)["ended"], parsed(out)["tokens"]) == (130, "interrupted", [])
+    assert (code, parsed(out)["finish_reason"], parsed(out)["tokens"]) == (130, "interrupted", [])
 
 
 def test_ctrl_c_among_lines_ends_with_the_one_it_hit(run: Run, folder: Path, fourth_round: Any, tmp_path: Path) -> None:
@@ -644,7 +646,10 @@ def test_ctrl_c_among_lines_ends_with_the_one_it_hit(run: Run, folder: Path, fou
     code, out, err = run("generate", "--jsonl", lines, "--model", folder)
     answers = [parsed(line) for line in out.splitlines()]
     assert (code, err) == (130, "")
-    assert [(each["line"], len(each["tokens"]), each["ended"]) for each in answers] == [(1, 3, "length"), (2, 1, "interrupted")]
+    assert [(each["line"], len(each["tokens"]), each["finish_reason"]) for each in answers] == [
+        (1, 3, "length"),
+        (2, 1, "interrupted"),
+    ]
 
 
 def test_ctrl_c_while_a_round_is_shown_does_not_lose_the_next(model: refspec.Model) -> None:
@@ -665,7 +670,7 @@ def test_ctrl_c_while_a_round_is_shown_does_not_lose_the_next(model: refspec.Mod
                     raise KeyboardInterrupt
                 yield piece
 
-    output = generate.follow(Late(refspec.start(model, PROMPT, max_new_tokens=9)), shown.append)  # type: ignore[arg-type]
+    output = generate.follow(Late(refspec.stream(model, PROMPT, max_new_tokens=9)), shown.append)  # type: ignore[arg-type]
     assert len(output.rounds) == 3
     assert tuple(shown) == output.rounds
 
@@ -722,7 +727,7 @@ def test_a_real_ctrl_c(endless: list[object]) -> None:
     assert process.returncode == 130
     assert len(first + out) < io.DEFAULT_BUFFER_SIZE  # it streamed: the first byte came before a buffer was full
     assert (first + out).endswith(b"\n")
-    assert re.fullmatch(rb"[1-9]\d* tokens \| .* \| ended: interrupted\n", err)
+    assert re.fullmatch(rb"[1-9]\d* tokens \| .* \| finish reason: interrupted\n", err)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes close differently on Windows")

@@ -14,7 +14,7 @@ from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
 from refspec.decoding.verify import Verdict
 from refspec.errors import BadProbabilities, BrokenDrafter
-from refspec.models.sampling import Warp, with_temperature
+from refspec.models.sampling import Sampling, with_temperature
 
 JUST_BELOW_ONE = np.nextafter(1.0, 0.0)
 TINY = 5e-324  # the least subnormal
@@ -136,7 +136,7 @@ def test_a_logit_of_minus_infinity_is_a_token_of_probability_0() -> None:
     logits = np.array([[-np.inf, 0.0, -np.inf, 0.0], [1e300, -np.inf, -1e300, -np.inf]])
     assert with_temperature(logits, 1.0).tolist() == [[0, 0.5, 0, 0.5], [1, 0, 0, 0]]
     assert with_temperature(logits, 0).tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
-    assert Warp(top_k=3, top_p=0.9, min_p=0.1)(logits)[0].tolist() == [0, 0.5, 0, 0.5]
+    assert Sampling(top_k=3, top_p=0.9, min_p=0.1)(logits)[0].tolist() == [0, 0.5, 0, 0.5]
 
 
 @pytest.mark.parametrize("temperature", [0, 1e-300, 1.0])

@@ -168,7 +168,7 @@ class Alternating:
 def believe(draft: Draft, target_probs: np.ndarray, chance: refspec.Chance) -> verify.Verdict:
     """No rule at all: keeps every draft, so that the law shows what the drafter did."""
     n = len(draft.tokens)
-    return verify.Verdict(n, chance.pick(target_probs[n]), exact=False)
+    return verify.Verdict(n, chance.pick(target_probs[n]))
 
 
 def test_texts_merge_only_where_the_drafter_is_in_one_state() -> None:

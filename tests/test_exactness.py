@@ -17,7 +17,7 @@ from properties.suite import PARTS, RULE
 import refspec
 from refspec.decoding import verify
 from refspec.decoding.lm import LanguageModel, Tokens
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 from refspec.decoding.verify import EXACT, Rule
 from refspec.proof import exact
 

@@ -104,7 +104,7 @@ def test_the_end_tokens_of_a_folder_end_the_text(tmp_path: Path) -> None:
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [tokens[9], tokens[4]]}))
     out = refspec.generate(refspec.load(folder), "x", max_new_tokens=20)
     first = min(tokens.index(tokens[9]), tokens.index(tokens[4]))
-    assert (out.tokens, out.ended) == (tokens[: first + 1], "stop")
+    assert (out.tokens, out.finish_reason) == (tokens[: first + 1], "stop")
 
 
 def test_the_logits_of_a_text_are_those_of_the_model_without_a_memory(tmp_path: Path) -> None:

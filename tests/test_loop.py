@@ -352,7 +352,7 @@ def test_block_behind_a_drafter_that_races_is_refused_wherever_it_is_asked(depth
         lambda: refspec.exact.sequence_law(TARGET, nested(depth), (), **options),
     ):
         with pytest.raises(
-            BadArgument, match=r"block verification does not keep the target's law behind \w+Drafter, which races"
+            BadArgument, match=r"block verification does not keep the target's distribution behind \w+Drafter, which races"
         ):
             ask()
 
@@ -365,7 +365,7 @@ def test_what_races_is_refused_behind_no_other_rule_and_block_behind_no_other_dr
     for drafter in (Fixed((0, 1)), refspec.AdaptiveDrafter(refspec.ModelDrafter(DRAFT), refspec.Profile((1, 1.1), draft=0))):
         assert len(refspec.speculative(TARGET, drafter, (), verify=refspec.verify.block, **options).tokens) == 8
 
-    @refspec.verify.looks_ahead
+    @refspec.verify.claims(exact=True, looks_ahead=True)
     def mine(draft: Draft, target_probs: np.ndarray, chance: refspec.Chance) -> Verdict:
         return token(draft, target_probs, chance)
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import refspec
-from refspec.cli import main, prove
+from refspec.cli import prove
 from refspec.cli.colour import uncoloured
+from refspec.cli.main import main
 from refspec.decoding import verify
 from refspec.decoding.draft import Draft
 from refspec.decoding.verify import EXACT, Verdict

@@ -16,7 +16,7 @@ from refspec.decoding.chance import pick_at
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import first_fault
 from refspec.errors import BadProbabilities, BrokenDrafter, RefspecError
-from refspec.models.sampling import Warp
+from refspec.models.sampling import Sampling
 from refspec.proof.distance import distance
 from refspec.proof.exact import law, total_variation
 from refspec.proof.interval import GRID, IntervalChance, float_bound, pick_counts
@@ -90,7 +90,7 @@ def test_whatever_order_a_float64_row_was_summed_in_it_is_a_law(weights: list[fl
 
 logits = st.integers(1, 40).flatmap(lambda v: st.lists(st.floats(-100, 100, width=32), min_size=v, max_size=v))
 warps = st.builds(
-    Warp,
+    Sampling,
     temperature=st.sampled_from([0.0, 1e-3, 0.7, 1.0, 100.0]),
     top_k=st.none() | st.integers(1, 50),
     top_p=st.none() | st.floats(0.01, 1),
@@ -99,14 +99,21 @@ warps = st.builds(
 
 
 @given(logits, warps, st.sampled_from([np.float32, np.float64]))
-def test_every_warp_makes_laws(row: list[float], warp: Warp, dtype: type) -> None:
+def test_every_warp_makes_laws(row: list[float], warp: Sampling, dtype: type) -> None:
     assert first_fault(warp(np.array([row, row[::-1]], dtype))) is None
 
 
 @pytest.mark.parametrize("scale", [0.1, 3, 30])
 def test_every_warp_makes_laws_of_rows_as_long_as_real_ones(scale: float) -> None:
     found = (scale * np.random.default_rng(0).standard_normal((2, SMOLLM2))).astype(np.float32)
-    for warp in (Warp(), Warp(0.6), Warp(1.5, top_k=1000), Warp(top_p=0.95), Warp(min_p=0.01), Warp(0.8, 5000, 0.9, 0.001)):
+    for warp in (
+        Sampling(),
+        Sampling(0.6),
+        Sampling(1.5, top_k=1000),
+        Sampling(top_p=0.95),
+        Sampling(min_p=0.01),
+        Sampling(0.8, 5000, 0.9, 0.001),
+    ):
         assert first_fault(warp(found)) is None
     in_float32 = np.exp(found - found.max(axis=-1, keepdims=True))
     assert first_fault(in_float32 / in_float32.sum(axis=-1, keepdims=True)) is None
@@ -251,7 +258,7 @@ def pick_distance(row: np.ndarray, counts: list[int] | tuple[int, ...]) -> Fract
 def test_a_pick_is_off_by_a_share_of_the_bound_that_does_not_depend_on_v(v: int) -> None:
     """So the bound grows with v as it must, and no faster."""
     for seed in range(3):
-        row = Warp()(3 * np.random.default_rng(seed).standard_normal((1, v)))[0]
+        row = Sampling()(3 * np.random.default_rng(seed).standard_normal((1, v)))[0]
         assert float_bound(v, 1) / 500 < pick_distance(row, pick_counts(row.tobytes())) < float_bound(v, 1) / 10
 
 
@@ -272,7 +279,7 @@ def test_the_bound_adds_up_over_draws(v: int, few: int, more: int) -> None:
 @pytest.mark.nightly
 def test_how_far_a_pick_from_a_vocabulary_as_large_as_smollm2s_is_off() -> None:
     """8e-13, counted through `pick_at`: each end is looked for where the cumulative sum has it, and must be found there."""
-    row = Warp()(3 * np.random.default_rng(0).standard_normal((1, SMOLLM2)))[0]
+    row = Sampling()(3 * np.random.default_rng(0).standard_normal((1, SMOLLM2)))[0]
     cumulative, ends, near = np.cumsum(row), [0], 1 << 10
     for i, sum_so_far in enumerate(cumulative):
         around = int(Fraction(float(sum_so_far)) / Fraction(float(cumulative[-1])) * GRID)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from refspec.errors import BadArgument
-from refspec.models.sampling import Warp, min_p, normalised, top_k, top_p, with_temperature
+from refspec.models.sampling import Sampling, min_p, normalised, top_k, top_p, with_temperature
 
 rows = st.integers(1, 30).flatmap(lambda v: st.lists(st.sampled_from([0.0, 1.0, 1.5, 2.0, -3.0, 9.0]), min_size=v, max_size=v))
 
@@ -22,15 +22,15 @@ def survivors(row: np.ndarray) -> list[int]:
 @example([0.0] * 10)  # ten times a tenth rounds to less than one, and to more on the way
 def test_top_p_of_1_is_no_filter_to_the_bit(logits: list[float]) -> None:
     given_row = np.array([logits])
-    assert Warp(top_p=1.0)(given_row).tolist() == Warp()(given_row).tolist()
-    row = Warp()(given_row)[0]
+    assert Sampling(top_p=1.0)(given_row).tolist() == Sampling()(given_row).tolist()
+    row = Sampling()(given_row)[0]
     assert top_p(row, 1) is row
     assert top_p(row, 1.0) is row
 
 
 @given(rows)
 def test_as_many_as_there_are_is_no_filter_to_the_bit(logits: list[float]) -> None:
-    row = Warp()(np.array([logits]))[0]
+    row = Sampling()(np.array([logits]))[0]
     for k in (len(row), len(row) + 1):
         assert top_k(row, k) is row
     assert min_p(row, 0).tolist() == normalised(row, np.ones(len(row), bool)).tolist()
@@ -59,18 +59,18 @@ def test_what_ties_with_the_kth_stays() -> None:
 def test_the_filters_apply_in_order_and_each_to_what_the_one_before_left() -> None:
     """Each later filter would keep more, or fewer, if it came before; so would one that did not see the renormalised row."""
     logits = np.log(np.array([[0.4, 0.3, 0.2, 0.1]]))
-    assert survivors(Warp(top_k=2, top_p=0.55)(logits)[0]) == [0]  # 4/7 is above 0.55; 0.4 is not
-    assert survivors(Warp(top_p=0.55)(logits)[0]) == [0, 1]
-    assert survivors(Warp(top_p=0.75, min_p=0.45)(logits)[0]) == [0, 1, 2]
-    for warp in (Warp(top_k=2, top_p=0.99), Warp(top_p=0.6, min_p=0.1), Warp(top_k=2, min_p=0.6)):
+    assert survivors(Sampling(top_k=2, top_p=0.55)(logits)[0]) == [0]  # 4/7 is above 0.55; 0.4 is not
+    assert survivors(Sampling(top_p=0.55)(logits)[0]) == [0, 1]
+    assert survivors(Sampling(top_p=0.75, min_p=0.45)(logits)[0]) == [0, 1, 2]
+    for warp in (Sampling(top_k=2, top_p=0.99), Sampling(top_p=0.6, min_p=0.1), Sampling(top_k=2, min_p=0.6)):
         assert warp(logits)[0] == pytest.approx([4 / 7, 3 / 7, 0, 0], rel=1e-12)  # a few roundings
-    assert survivors(Warp(temperature=0.5, top_p=0.5)(logits)[0]) == [0]  # 16/30 of it is above 0.5
-    assert survivors(Warp(temperature=1, top_p=0.5)(logits)[0]) == [0, 1]
+    assert survivors(Sampling(temperature=0.5, top_p=0.5)(logits)[0]) == [0]  # 16/30 of it is above 0.5
+    assert survivors(Sampling(temperature=1, top_p=0.5)(logits)[0]) == [0, 1]
 
 
 def test_rows_are_warped_each_by_itself() -> None:
     logits = np.log(np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.7], [0.25] * 4]))
-    for warp in (Warp(0.7), Warp(top_k=2), Warp(top_p=0.65), Warp(min_p=0.5), Warp(0)):
+    for warp in (Sampling(0.7), Sampling(top_k=2), Sampling(top_p=0.65), Sampling(min_p=0.5), Sampling(0)):
         assert warp(logits).tolist() == [warp(logits[i : i + 1])[0].tolist() for i in range(3)]
 
 
@@ -80,21 +80,21 @@ def test_temperature_divides_the_logits(logits: list[float], temperature: float)
     weights = np.exp(np.array(logits) / temperature)
     assert with_temperature(row, temperature)[0] == pytest.approx(weights / weights.sum(), rel=1e-12)  # some exps and sums
     before = row.copy()
-    Warp(temperature, top_k=2, top_p=0.5, min_p=0.1)(row)
+    Sampling(temperature, top_k=2, top_p=0.5, min_p=0.1)(row)
     assert (row == before).all()  # never change what you were given
 
 
 def test_float32_logits_are_warped_in_float64() -> None:
     logits = np.array([[0.1, 0.2, 0.3]], np.float32)
-    found = Warp(0.7)(logits)
+    found = Sampling(0.7)(logits)
     assert found.dtype == np.float64
-    assert found.tolist() == Warp(0.7)(logits.astype(np.float64)).tolist()
-    assert Warp(0)(logits).dtype == np.float64
+    assert found.tolist() == Sampling(0.7)(logits.astype(np.float64)).tolist()
+    assert Sampling(0)(logits).dtype == np.float64
 
 
 def test_a_colder_law_is_sharper() -> None:
     logits = np.array([[1.0, 2.0, 0.5]])
-    most = [Warp(temperature)(logits)[0].max() for temperature in (100, 2, 1, 0.5, 0.01, 1e-300, 0)]
+    most = [Sampling(temperature)(logits)[0].max() for temperature in (100, 2, 1, 0.5, 0.01, 1e-300, 0)]
     assert all(warm <= cold for warm, cold in pairwise(most))
     assert most[-2:] == [1, 1]
 
@@ -110,8 +110,8 @@ def test_a_colder_law_is_sharper() -> None:
 )
 def test_options_at_the_ends_of_their_range(option: str, allowed: list[float], refused: list[float]) -> None:
     for value in allowed:
-        found = Warp(**{option: value})(np.array([[0.0, 1.0]]))
+        found = Sampling(**{option: value})(np.array([[0.0, 1.0]]))
         assert found.sum() == pytest.approx(1)
     for value in refused:
         with pytest.raises(BadArgument, match=f"^{option} is {value}"):
-            Warp(**{option: value})
+            Sampling(**{option: value})

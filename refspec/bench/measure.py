@@ -14,7 +14,7 @@ from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import Tokens, require_same_vocabulary
 from refspec.errors import BadArgument
-from refspec.generate import AnyDrafter
+from refspec.given import AnyDrafter
 from refspec.models import home
 from refspec.models.cached_lm import CachedLM
 from refspec.models.model import Model, load
@@ -98,7 +98,7 @@ def single_passes(setup: Setup, pair: Pair, most: int, show: Show) -> Passes:
     if pair.draft is None:
         draft_cost = costs.lookup_cost(target, runs)
     else:
-        draft_cost = costs.model_cost(target, CachedLM(pair.draft.network, target.warp, pair.draft.token_map), runs)
+        draft_cost = costs.model_cost(target, CachedLM(pair.draft.network, target.sampling, pair.draft.token_map), runs)
     show(table.curves(curves, draft_cost))
     contexts, lookups = passes.context_costs(model, runs), costs.lookup_costs(runs)
     show(table.contexts(contexts, lookups))

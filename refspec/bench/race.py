@@ -7,8 +7,9 @@ from typing import Any
 
 from refspec.bench.clock import shown
 from refspec.decoding.lm import Tokens
-from refspec.decoding.loop import Round
-from refspec.generate import AnyDrafter, generate
+from refspec.decoding.round import Round
+from refspec.generate import generate
+from refspec.given import AnyDrafter
 from refspec.models.model import Model
 
 

@@ -9,7 +9,7 @@ from refspec.bench.costs import Costs
 from refspec.bench.hindsight import after_first, best_rate, places
 from refspec.bench.race import Decoded
 from refspec.decoding.lm import Tokens
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 from refspec.decoding.stats import accepted_in, drafted_in, ratio, tested_in
 
 Z95 = 1.959963984540054  # the normal quantile of a two-sided 95 %

@@ -12,7 +12,7 @@ from refspec.bench.measure import measure
 from refspec.cli.exits import SUCCESS
 from refspec.decoding.draft.profile import Profile
 from refspec.errors import BadArgument
-from refspec.models.sampling import Warp
+from refspec.models.sampling import Sampling
 from refspec.transformer.blas import blas_kernel, has_no_copy
 
 
@@ -44,7 +44,7 @@ def check(options: argparse.Namespace) -> None:
             raise BadArgument(f"{name} is {value}; it is at least {least}")
     if isinstance(options.gamma, int) and options.gamma < 0:
         raise BadArgument(f"gamma is {options.gamma}; it is the number of drafted tokens a round, at least 0, or auto")
-    Warp(options.temperature)
+    Sampling(options.temperature)
     if options.profile is not None and options.gamma != "auto":
         raise BadArgument("--profile holds the costs that --gamma auto bets by; give both or neither")
     if options.against is not None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TextIO
 
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 from refspec.models.tokenizer import Stream, Tokenizer
 
 Paint = Callable[[str, str], str]  # (text, role) -> text in the colour of its role

@@ -11,9 +11,9 @@ import refspec
 from refspec.cli.colour import Paint, Screen, painter, uncoloured
 from refspec.cli.exits import SUCCESS
 from refspec.cli.output import table
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 from refspec.decoding.stats import Stats
-from refspec.generate import start
+from refspec.generate import stream
 from refspec.models.home import EMBEDDED
 from refspec.models.model import Model
 from refspec.models.tokenizer import Tokenizer
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show(target: Model, draft: Model | None, tokenizer: Tokenizer) -> refspec.Output:
-    run = start(target, PROMPT, drafter=draft, gamma=GAMMA, max_new_tokens=NEW_TOKENS, seed=SEED, stop=(), record=True)
+    run = stream(target, PROMPT, drafter=draft, gamma=GAMMA, max_new_tokens=NEW_TOKENS, seed=SEED, stop=(), record=True)
     screen = Screen(tokenizer, sys.stdout)
     for piece in run:
         screen.show(piece.round)

@@ -15,7 +15,7 @@ from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import Tokens
 from refspec.decoding.verify import RULES
 from refspec.errors import BadArgument
-from refspec.generate import Output, Run, start
+from refspec.generate import Output, Run, stream
 from refspec.models.model import Model, load
 from refspec.models.tokenizer import Tokenizer
 
@@ -39,8 +39,8 @@ class Engine:
             return cls(model, None, profile, options)
         return cls(model, model if options.draft == options.model else load(options.draft), profile, options)
 
-    def start(self, request: Request) -> Run:
-        return start(
+    def stream(self, request: Request) -> Run:
+        return stream(
             self.model,
             prompt_ids(self.model, request),
             drafter=self.drafter,

@@ -9,7 +9,7 @@ from refspec.cli.engine import Engine, tokenizer_of
 from refspec.cli.exits import INTERRUPTED, MISTAKE, SUCCESS, complain
 from refspec.cli.output import figures
 from refspec.cli.requests import Request, from_line, read_lines, read_text
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 from refspec.errors import BadArgument, RefspecError, VocabularyMismatch
 from refspec.generate import Output, Run
 from refspec.models.model import Model
@@ -28,14 +28,14 @@ def run(options: argparse.Namespace) -> int:
 
     request = Request(prompt_of(options), settings, options.stop, options.chat)
     engine = Engine.load(options)
-    run = engine.start(request)
+    run = engine.stream(request)
     if options.json:
         output = follow(run)
         print(engine.answer(request, output))
     else:
         output = show(run, engine.model)
         print(figures(output, options.seed, painter(sys.stderr)), file=sys.stderr)
-    return INTERRUPTED if output.ended == "interrupted" else SUCCESS
+    return INTERRUPTED if output.finish_reason == "interrupted" else SUCCESS
 
 
 def prompt_of(options: argparse.Namespace) -> str:
@@ -54,7 +54,7 @@ def generate_lines(options: argparse.Namespace, defaults: Request) -> int:
     for where, number, line in read_lines(options.jsonl):
         try:
             request = from_line(line, defaults)
-            output = follow(engine.start(request))
+            output = follow(engine.stream(request))
         except VocabularyMismatch:  # no line can do anything about that
             raise
         except RefspecError as error:
@@ -62,7 +62,7 @@ def generate_lines(options: argparse.Namespace, defaults: Request) -> int:
             code = MISTAKE
             continue
         print(engine.answer(request, output, line=number), flush=True)
-        if output.ended == "interrupted":
+        if output.finish_reason == "interrupted":
             return INTERRUPTED
     return code
 

@@ -6,9 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 from refspec.cli.colour import Paint, role
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 from refspec.generate import Output
 from refspec.transformer.blas import blas_threads
+
+INEXACT = "inexact rule: not the target's distribution"
+UNKNOWN = "unknown rule: it does not say whether the text has the target's distribution"
 
 
 def figures(output: Output, seed: int, paint: Paint) -> str:
@@ -22,15 +25,15 @@ def figures(output: Output, seed: int, paint: Paint) -> str:
     if stats.drafted:
         counts = (("accepted", stats.accepted), ("corrected", roles["corrected"]), ("bonus", roles["bonus"]))
         parts.append(", ".join(paint(f"{count} {name}", name) for name, count in counts))
-    if not stats.exact:
-        parts.append("inexact rule: not the target's law")
+    if stats.exact is not True:
+        parts.append(UNKNOWN if stats.exact is None else INEXACT)
     parts += [
         f"prefill {stats.prefill_seconds:.2f} s",
         f"decode {stats.decode_seconds:.2f} s",
         f"{number(stats.tokens_per_second, 1)} tokens/s",
         f"seed {seed}",
         f"{blas_threads() or '-'} threads",
-        f"ended: {output.ended}",
+        f"finish reason: {output.finish_reason}",
     ]
     return " | ".join(parts)
 
@@ -45,7 +48,7 @@ def as_json(output: Output) -> dict[str, Any]:
         "text": output.text,
         "tokens": output.tokens,
         "prompt_tokens": output.prompt_tokens,
-        "ended": output.ended,
+        "finish_reason": output.finish_reason,
         **{name: value for name, value in asdict(output.stats).items() if name not in ("tokens", "rounds")},
         "threads": blas_threads(),
         "rounds": [

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.decoding.optional import optional
 from refspec.errors import BadArgument, BadProbabilities, RefspecError, VocabularyMismatch
 
 Tokens = tuple[int, ...]
@@ -127,7 +128,7 @@ def slack(dtype: np.dtype[Any], vocab_size: int) -> float:
 
 def require_same_vocabulary(target: LanguageModel, draft: LanguageModel) -> None:
     """N12: the same token map, not only the same size. Raises VocabularyMismatch that says how they differ."""
-    ours, theirs = getattr(target, "token_map", None), getattr(draft, "token_map", None)
+    ours, theirs = optional(target, "token_map"), optional(draft, "token_map")
     if ours is not None and theirs is not None and ours != theirs:
         differing = sorted(token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token))
         first = differing[0]

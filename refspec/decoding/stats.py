@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from refspec.decoding.loop import Round
+from refspec.decoding.round import Round
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,13 @@ class Stats:
     accepted_per_drafted: accepted / drafted, the tokens drafted behind a rejection or a stop token included.
     rounds: how many, each one forward pass of the target.
     prefill_seconds: from the start to the end of the first round; decode_seconds: all the others.
-    exact: whether every round kept the target's law; False under an inexact rule.
+    exact: what the verification rule claims of its text; None where it claims nothing.
     tokens_per_second: of decoding, so without the first round and its tokens.
     """
 
     tokens: int
     rounds: int
-    exact: bool
+    exact: bool | None
     drafted: int
     tested: int
     accepted: int
@@ -35,8 +35,8 @@ class Stats:
     tokens_per_second: float | None
 
 
-def stats(rounds: Sequence[Round], seconds: Sequence[float]) -> Stats:
-    """rounds, and how many seconds each took."""
+def stats(rounds: Sequence[Round], seconds: Sequence[float], *, exact: bool | None = None) -> Stats:
+    """rounds, how many seconds each took, and what the rule claims (`verify.is_exact`)."""
     tokens = sum(len(each.tokens) for each in rounds)
     drafted, tested, accepted = (sum(map(count, rounds)) for count in (drafted_in, tested_in, accepted_in))
     decode_seconds = sum(seconds[1:])
@@ -44,7 +44,7 @@ def stats(rounds: Sequence[Round], seconds: Sequence[float]) -> Stats:
     return Stats(
         tokens=tokens,
         rounds=len(rounds),
-        exact=all(each.exact for each in rounds),
+        exact=exact,
         drafted=drafted,
         tested=tested,
         accepted=accepted,

@@ -1,4 +1,4 @@
-"""The bridge: forward pass + cache + warp = a `LanguageModel`.
+"""The bridge: forward pass + cache + sampling = a `LanguageModel`.
 
 The probability half asks for the law after a sequence of tokens and knows of no cache; the network half continues
 a cache and knows of no law. In between, one question: how much of what is asked do we already remember?
@@ -12,7 +12,7 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, ContextExceeded
-from refspec.models.sampling import Warp
+from refspec.models.sampling import Sampling
 from refspec.transformer.cache import KVCache
 
 
@@ -28,15 +28,15 @@ class Network(Protocol):
 class CachedLM:
     """A network as a next-token law. One a role: target and drafter do not share a cache.
 
-    token_map: token -> id; the columns of a padded vocabulary beyond it are cut off before the warp, so a padded id is
-    never drawn (N12). `cache` holds exactly the tokens of the last call to `probs`; whoever rolls it back may.
+    token_map: token -> id; columns of a padded vocabulary beyond it are cut off first, so a padded id is never
+    drawn (N12). `cache` holds exactly the tokens of the last call to `probs`; whoever rolls it back may.
     """
 
-    def __init__(self, network: Network, warp: Warp, token_map: Mapping[str, int] | None = None) -> None:
+    def __init__(self, network: Network, sampling: Sampling, token_map: Mapping[str, int] | None = None) -> None:
         self.network = network
-        self.warp = warp
+        self.sampling = sampling
         self.token_map = token_map
-        self.vocab_size: int = network.config.vocab_size if token_map is None else max(token_map.values()) + 1
+        self.vocab_size = tokens_of(network, token_map)
         self.context: int = network.config.context
         self.cache = network.new_cache()
         self._tokens: Tokens = ()
@@ -52,7 +52,13 @@ class CachedLM:
         self.cache.rollback(start)
         self._tokens = tuple(tokens)  # of which the cache holds the first `length`: all of them once the pass has ended
         logits = self.network.forward(np.array(tokens[start:]), self.cache, last)
-        return self.warp(logits[:, : self.vocab_size])
+        return self.sampling(logits[:, : self.vocab_size])
+
+
+def tokens_of(network: Network, token_map: Mapping[str, int] | None) -> int:
+    """How many tokens can be said: columns that only pad the network's vocabulary do not count (N12)."""
+    size: int = network.config.vocab_size
+    return size if token_map is None else max(token_map.values()) + 1
 
 
 def common_prefix(a: Tokens, b: Tokens) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.errors import BadArgument, BadConfig, ContextExceeded, ModelNotFound
 from refspec.models import home
-from refspec.models.cached_lm import CachedLM, check_ids
-from refspec.models.sampling import Warp
+from refspec.models.cached_lm import CachedLM, check_ids, tokens_of
+from refspec.models.sampling import Sampling
 from refspec.models.tokenizer import Tokenizer
 from refspec.transformer.config import GPT2Config, LlamaConfig, read_config
 from refspec.transformer.gpt2 import GPT2, load_gpt2
@@ -37,14 +37,39 @@ class Model:
     def token_map(self) -> Mapping[str, int] | None:
         return None if self.tokenizer is None else self.tokenizer.token_map
 
-    def language_model(
-        self, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, min_p: float | None = None
-    ) -> CachedLM:
-        """The model as a next-token law under these warps (N8), with an empty cache of its own."""
-        return CachedLM(self.network, Warp(temperature, top_k, top_p, min_p), self.token_map)
+    def language_model(self, sampling: Sampling | None = None, **options: Any) -> CachedLM:
+        """The model under a sampling, with an empty cache of its own. options: those of `Sampling`, in place of one.
+
+        >>> import refspec
+        >>> target = refspec.load("tiny-target").language_model(temperature=0.8, top_p=0.95)
+        >>> target.probs((10, 20, 30)).shape
+        (1, 1024)
+        """
+        if sampling is not None and options:
+            raise BadArgument(f"{sampling} was given, and {', '.join(options)} beside it; give one or the other")
+        return CachedLM(self.network, sampling or Sampling(**options), self.token_map)
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens it can say."""
+        return tokens_of(self.network, self.token_map)
+
+    @property
+    def context(self) -> int:
+        """How many positions there are."""
+        return self.config.context
+
+    def probs(self, tokens: Sequence[int], last: int = 1) -> Array:
+        """As a LanguageModel, at temperature 1. Nothing is remembered from call to call: to decode, use `language_model`.
+
+        >>> import refspec
+        >>> refspec.load("tiny-target").probs((10, 20, 30), last=2).shape
+        (2, 1024)
+        """
+        return self.language_model().probs(tuple(tokens), last)
 
     def logits(self, tokens: Sequence[int]) -> Array:
-        """tokens [n] -> logits [n, v] after each of them: no memory of other calls, no warp."""
+        """tokens [n] -> logits [n, v] after each of them: no memory of other calls, no sampling."""
         if not tokens:
             raise BadArgument("logits of no tokens; give at least one")
         if len(tokens) > self.config.context:

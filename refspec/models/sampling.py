@@ -16,7 +16,7 @@ from refspec.errors import BadArgument, BadProbabilities
 
 
 @dataclass(frozen=True)
-class Warp:
+class Sampling:
     """How a row of logits becomes a law. temperature 0 is the argmax, None switches a filter off.
 
     Raises BadArgument for temperature < 0 or NaN, top_k < 1, top_p outside (0, 1], min_p outside [0, 1].

@@ -5,12 +5,11 @@ formula names its source and equals, on rationals, the enumeration of the produc
 Throughout, p is the target's row [v] and q the draft's; alpha is the acceptance of one drafted token.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate
-from operator import mul
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from refspec.arrays import Array
+from refspec.decoding.draft.adaptive import best_bet as best_bet  # which the drafter itself needs
 
 Rows = Callable[[tuple[int, ...]], Array]  # the row [v] that follows some drafted tokens
 Cost = Callable[[int], Any]  # of verifying gamma drafted tokens; a table of measurements serves as `table.__getitem__`
@@ -130,17 +129,6 @@ def speed_up(alpha: Any, gamma: int, draft_cost: Any, verify_cost: Cost) -> Any:
 def best_gamma(alpha: Any, draft_cost: Any, verify_cost: Cost, most: int) -> int:
     """The gamma from 0 to `most` of the greatest speed-up, the least of equals (arXiv 2211.17192, section 3.5: numerically)."""
     return max(range(most + 1), key=lambda gamma: speed_up(alpha, gamma, draft_cost, verify_cost))
-
-
-def best_bet(alphas: Sequence[Any], costs: Sequence[Any], rate: Any) -> int:
-    """The gamma of the greatest expected_tokens(alphas[:gamma]) - rate * costs[gamma], the least of equals.
-
-    rate: tokens that a unit of time yields elsewhere. A run is as fast as it can be when each round maximises this at the
-    rate of the whole run, and not the round's own ratio (Dinkelbach 1967, Management Science 13(7), on ratios of sums). costs
-    has one entry more than drafts are allowed; fewer alphas than that allow fewer.
-    """
-    tokens = list(accumulate(accumulate(alphas, mul, initial=1)))  # expected_tokens(alphas[:gamma]), gamma = 0, 1, ...
-    return max(range(min(len(tokens), len(costs))), key=lambda gamma: tokens[gamma] - rate * costs[gamma])
 
 
 def one_token_pays(alpha: Any, draft_cost: Any, verify_cost: Cost) -> bool:

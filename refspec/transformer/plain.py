@@ -4,7 +4,7 @@ Read this file first. `gpt2.py` and `llama.py` compute the same numbers faster, 
 
 Axes: n tokens, d model width, h heads, g key/value heads, e head width (d = h * e in most models), v vocabulary.
 
->>> from refspec import home
+>>> from refspec.models import home
 >>> weights, config = read(home.find("tiny-draft"))
 >>> logits(np.array([10, 20, 30]), weights, config).shape
 (3, 1024)

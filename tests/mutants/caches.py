@@ -8,7 +8,7 @@ import refspec
 from mutants.planting import patched, planted
 from refspec.arrays import Array
 from refspec.models.cached_lm import CachedLM
-from refspec.models.sampling import Warp
+from refspec.models.sampling import Sampling
 from refspec.transformer.cache import KVCache
 
 MUTANTS, plant = planted("caches")
@@ -16,14 +16,14 @@ MUTANTS, plant = planted("caches")
 
 def patched_lm(*changes: tuple[str, str]) -> Any:
     changed = patched("refspec.models.cached_lm", *changes).CachedLM
-    return lambda model: changed(model.network, Warp())
+    return lambda model: changed(model.network, Sampling())
 
 
 def with_cache(make: Any) -> Any:
     """A CachedLM on another cache; `network` may stand in front of the model's."""
 
     def language_model(model: refspec.Model, network: Any = None) -> CachedLM:
-        made, config = CachedLM(network or model.network, Warp()), model.config
+        made, config = CachedLM(network or model.network, Sampling()), model.config
         made.cache = make(config.layers, config.kv_heads, config.head_width, model.network.dtype)
         return made
 
@@ -71,7 +71,7 @@ plant(
     "positions-not-rewound",
     "rows are dropped and positions go on counting",
     "transformers #30042",
-    target_lm=lambda model: CachedLM(NeverRewound(model.network), Warp()),
+    target_lm=lambda model: CachedLM(NeverRewound(model.network), Sampling()),
 )
 
 

@@ -7,8 +7,8 @@ from mutants.uniforms import ReusesDraftNoise
 from refspec.decoding import loop
 
 MUTANTS, plant = planted("loop")
-CUT = "kept = until_stop(emitted, stop)"
-VERIFY = "verdict = verify(draft, target_probs, witness)"
+CUT = "up_to_stop(draft, verdict, stop)"
+VERIFY = "verdict = judge(draft, target_probs, chance)"
 
 
 def patched_loop(name: str, what: str, source: str, *changes: tuple[str, str]) -> None:
@@ -16,19 +16,22 @@ def patched_loop(name: str, what: str, source: str, *changes: tuple[str, str]) -
 
 
 patched_loop(
-    "stop-at-round-end-only", "a stop token inside a round is overlooked", "transformers #47912", (CUT, "kept = emitted")
+    "stop-at-round-end-only",
+    "a stop token inside a round is overlooked",
+    "transformers #47912",
+    (CUT, "up_to_stop(draft, verdict, ())"),
 )
 patched_loop(
     "length-hides-stop",
     "the round that fills max_new_tokens is not searched for a stop token",
     "sglang #31599",
-    (CUT, "kept = emitted if len(tokens) + len(emitted) >= end else until_stop(emitted, stop)"),
+    (CUT, "up_to_stop(draft, verdict, () if len(tokens) + verdict.accepted + 1 >= end else stop)"),
 )
 patched_loop(
     "overshoots-the-length",
     "the last round is as long as any other",
     "koboldcpp #1276",
-    ("room = min(gamma, end - len(tokens) - 1)", "room = gamma"),
+    ("min(gamma, end - len(tokens) - 1)", "gamma"),
 )
 patched_loop(
     "empty-draft-draws",
@@ -36,17 +39,21 @@ patched_loop(
     "vllm-ascend #13608",
     (VERIFY, f"if not draft.tokens:\n            chance.accept(1, 1)\n        {VERIFY}"),
 )
-patched_loop(
+by_size = patched(
+    "refspec.decoding.checks",
+    ("require_same_vocabulary(target, language_model)", "assert target.vocab_size == language_model.vocab_size"),
+)
+plant(
     "vocabularies-by-size",
     "vocabularies are compared by size alone",
     "sglang #24051",
-    ("require_same_vocabulary(target, drafter.language_model)", "assert target.vocab_size == drafter.language_model.vocab_size"),
+    rounds=patched("refspec.decoding.loop", checks=by_size).rounds,
 )
 patched_loop(
     "bonus-forgotten",
     "the round's own token is shown and not kept: the next round starts without it",
     "several",
-    ("tokens += kept", "tokens += kept[:-1] if len(kept) > 1 else kept"),
+    ("tokens += emitted.tokens", "tokens += emitted.tokens[:-1] if emitted.accepted else emitted.tokens"),
 )
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import refspec
 from refspec.arrays import Array
-from refspec.models.sampling import Warp
+from refspec.models.sampling import Sampling
 from refspec.transformer.config import read_config
 
 pytestmark = pytest.mark.peers
@@ -305,20 +305,20 @@ def test_any_disturbed_number_of_the_configuration_would_be_noticed(case: str, t
 # ---- warps (N8)
 
 WARPS = [
-    Warp(temperature=0.7),
-    Warp(temperature=1.3, top_k=1),
-    Warp(top_k=20),
-    Warp(top_k=500),
-    Warp(top_p=0.9),
-    Warp(top_p=0.05),
-    Warp(min_p=0.1),
-    Warp(temperature=0.6, top_k=12, top_p=0.8),
-    Warp(temperature=2.0, top_k=30, top_p=0.9, min_p=0.3),
-    Warp(temperature=0.9, top_p=0.7, min_p=0.05),
+    Sampling(temperature=0.7),
+    Sampling(temperature=1.3, top_k=1),
+    Sampling(top_k=20),
+    Sampling(top_k=500),
+    Sampling(top_p=0.9),
+    Sampling(top_p=0.05),
+    Sampling(min_p=0.1),
+    Sampling(temperature=0.6, top_k=12, top_p=0.8),
+    Sampling(temperature=2.0, top_k=30, top_p=0.9, min_p=0.3),
+    Sampling(temperature=0.9, top_p=0.7, min_p=0.05),
 ]
 
 
-def peer_warp(logits: Array, warp: Warp) -> Array:
+def peer_warp(logits: Array, warp: Sampling) -> Array:
     """transformers' processors in the order of N8, on logits [n, v]."""
     import torch
     from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
@@ -343,7 +343,7 @@ def random_logits(size: int) -> Array:
 
 @pytest.mark.parametrize("size", [2, 50, 1000])
 @pytest.mark.parametrize("warp", WARPS, ids=str)
-def test_warps(warp: Warp, size: int) -> None:
+def test_warps(warp: Sampling, size: int) -> None:
     logits = random_logits(size)
     ours, theirs = warp(logits), peer_warp(logits, warp)
     assert np.array_equal(ours > 0, theirs > 0)  # the same tokens are kept
@@ -354,6 +354,6 @@ def test_warps(warp: Warp, size: int) -> None:
 def test_another_order_of_warps_would_be_noticed() -> None:
     """Negative control: top-p before top-k keeps other tokens on these very logits."""
     logits = random_logits(50)
-    swapped = Warp(top_k=12)(np.log(Warp(temperature=0.6, top_p=0.8)(logits) + 1e-300))
-    theirs = peer_warp(logits, Warp(temperature=0.6, top_k=12, top_p=0.8))
+    swapped = Sampling(top_k=12)(np.log(Sampling(temperature=0.6, top_p=0.8)(logits) + 1e-300))
+    theirs = peer_warp(logits, Sampling(temperature=0.6, top_k=12, top_p=0.8))
     assert not np.array_equal(swapped > 1e-200, theirs > 0)

@@ -55,7 +55,7 @@ def filters_keep_what_they_say(subject: Subject, case: Case) -> Violation | None
 
 
 def warps_apply_in_order(subject: Subject, case: Case) -> Violation | None:
-    """A Warp is temperature, then top-k, then top-p, then min-p, each renormalised; temperature 0 is the first maximum."""
+    """A Sampling is temperature, then top-k, then top-p, then min-p, each renormalised; temperature 0 is the first maximum."""
     warp = subject.warp
     logits = np.array([[float(share) for share in row] for row in rows(case)[1:]]) * 3
     options = {"temperature": 0.5, "top_k": 3, "top_p": 0.7, "min_p": 0.3}
@@ -64,8 +64,8 @@ def warps_apply_in_order(subject: Subject, case: Case) -> Violation | None:
         stepwise = step(stepwise, value)
     best = [float(token == int(np.flatnonzero(logits[0] == logits[0].max())[0])) for token in range(logits.shape[1])]
     for found, expected, what in [
-        (warp.Warp(**options)(logits)[0], stepwise, "Warp"),
-        (warp.Warp(temperature=0)(logits)[0], best, "temperature 0"),
+        (warp.Sampling(**options)(logits)[0], stepwise, "Sampling"),
+        (warp.Sampling(temperature=0)(logits)[0], best, "temperature 0"),
     ]:
         if wrong := compared([Fraction(float(x)) for x in found], [Fraction(float(x)) for x in expected], what):
             return wrong

@@ -14,7 +14,7 @@ from mutants.planting import patched
 import refspec
 from refspec.errors import RefspecError
 from refspec.models.cached_lm import CachedLM
-from refspec.models.sampling import Warp
+from refspec.models.sampling import Sampling
 from refspec.transformer.cache import KVCache
 
 ROOT = str(Path(refspec.__file__).parent)
@@ -56,12 +56,12 @@ AFTER = (SECOND, FIRST, (5, 6, 8), (5, 6, 8, 9, 12, 13, 14, 15, 16, 17))
 
 def wrong_answers(model: refspec.Model, make_lm: Any = CachedLM, make_cache: Any = KVCache) -> Iterator[str]:
     """Where a question gets other bits than a fresh prefill's, after another was broken off at each of its steps."""
-    fresh = {tokens: CachedLM(model.network, Warp()).probs(tokens, last=2) for tokens in AFTER}
+    fresh = {tokens: CachedLM(model.network, Sampling()).probs(tokens, last=2) for tokens in AFTER}
     layers, heads, _, width = model.network.new_cache().keys.shape
     at, left = 0, True
     while left:
         for tokens in AFTER:
-            asking = make_lm(model.network, Warp())
+            asking = make_lm(model.network, Sampling())
             asking.cache = make_cache(layers, heads, width, model.network.dtype, capacity=4)
             asking.probs(FIRST)
             left = interrupted(lambda asking=asking: asking.probs(SECOND), at)

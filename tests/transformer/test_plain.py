@@ -8,6 +8,7 @@ import pytest
 from folders import GPT2, LLAMA, write_folder
 
 import refspec
+from refspec.models import home
 from refspec.transformer import plain
 
 LLAMA3_ROPE = {
@@ -49,7 +50,7 @@ def test_plain_and_fast_agree(tmp_path: Path, config: dict[str, Any], dtype: Any
 
 @pytest.mark.parametrize("name", ["tiny-target", "tiny-draft"])
 def test_the_embedded_pair(name: str) -> None:
-    found = plain.logits(TOKENS, *plain.read(refspec.home.find(name)))
+    found = plain.logits(TOKENS, *plain.read(home.find(name)))
     assert np.abs(found - refspec.load(name, dtype=np.float64).logits(tuple(TOKENS))).max() < 1e-11
 
 

@@ -1,13 +1,14 @@
-"""What a drafter proposes, and what the loop demands of a proposal."""
+"""What a drafter is, and what it proposes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
-from refspec.decoding.lm import LanguageModel, Tokens, require_laws
+from refspec.decoding.lm import LanguageModel, Tokens
+from refspec.decoding.optional import optional
 from refspec.errors import BrokenDrafter
 
 
@@ -58,20 +59,5 @@ class Drafter(Protocol):
 
 def room_of(language_model: LanguageModel, tokens: Tokens, gamma: int) -> int:
     """How many of gamma tokens a draft model has positions for."""
-    context: int | None = getattr(language_model, "context", None)
+    context: int | None = optional(language_model, "context")
     return gamma if context is None else max(0, min(gamma, context - len(tokens)))
-
-
-def checked(draft: Draft, tokens: Tokens, gamma: int, vocab_size: int) -> Draft:
-    """The draft with its absolute position, or BrokenDrafter where it is not a proposal for these tokens."""
-    n = len(draft.tokens)
-    if n > gamma:
-        raise BrokenDrafter(f"the drafter returned {n} tokens where at most {gamma} were asked for")
-    for token in draft.tokens:
-        if not 0 <= token < vocab_size:
-            raise BrokenDrafter(f"the drafter returned token {token}; the target's ids run from 0 to {vocab_size - 1}")
-    if draft.probs is not None:  # the likeliest slip is to draw from a row that was masked and not renormalised
-        require_laws(draft.probs, (n, vocab_size), len(tokens), "drafter", BrokenDrafter)
-    if draft.start not in (None, len(tokens)):
-        raise BrokenDrafter(f"the draft starts at position {draft.start} where the text has {len(tokens)} tokens")
-    return replace(draft, start=len(tokens))

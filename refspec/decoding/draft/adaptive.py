@@ -1,6 +1,8 @@
 """Knowing when to bet: as many drafted tokens a round as should pay on this machine, and none where none do."""
 
 from collections.abc import Hashable, Sequence
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 from refspec.decoding.chance import Chance
@@ -8,7 +10,7 @@ from refspec.decoding.draft import Draft, Drafter
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.draft.state import state_of
 from refspec.decoding.lm import Tokens
-from refspec.proof import theory
+from refspec.decoding.optional import optional
 
 
 class AdaptiveDrafter:
@@ -26,7 +28,7 @@ class AdaptiveDrafter:
     def __init__(self, drafter: Drafter, profile: Profile) -> None:
         self.drafter = drafter
         self.profile = profile
-        self.draft_cost = profile.draft if hasattr(drafter, "language_model") else 0.0
+        self.draft_cost = profile.draft if optional(drafter, "language_model") is not None else 0.0
         self._start_again()
 
     def _start_again(self) -> None:
@@ -36,10 +38,15 @@ class AdaptiveDrafter:
         self._tested, self._accepted = [0.0] * most, [0.0] * most
         self._tokens = self._cost = self.START  # so far, in plain decode steps
 
-    def __getattr__(self, name: str) -> Any:
-        if name in ("language_model", "races"):  # what the loop asks of a drafter at the door
-            return getattr(self.drafter, name)
-        raise AttributeError(name)
+    @property
+    def language_model(self) -> Any:
+        """As the drafter it asks."""
+        return optional(self.drafter, "language_model")
+
+    @property
+    def races(self) -> bool:
+        """As the drafter it asks."""
+        return bool(optional(self.drafter, "races"))
 
     @property
     def state(self) -> Hashable:
@@ -50,7 +57,7 @@ class AdaptiveDrafter:
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         self._learn(tokens)
         costs = [cost + drafted * self.draft_cost for drafted, cost in enumerate(self.profile.verify[: gamma + 1])]
-        wanted = theory.best_bet(self.forecast(tokens, len(costs) - 1), costs, max(1.0, self._tokens / self._cost))
+        wanted = best_bet(self.forecast(tokens, len(costs) - 1), costs, max(1.0, self._tokens / self._cost))
         draft = self.drafter.propose(tokens, wanted, chance)
         self._seen, self._drafted = tokens, draft.tokens
         # Charged for what was asked, not for what came: where a draft stopped tells of tokens behind the refusal (N6)
@@ -59,7 +66,7 @@ class AdaptiveDrafter:
 
     def forecast(self, tokens: Tokens, gamma: int) -> Sequence[float]:
         """The chance of each of gamma drafted tokens to be accepted if all before it were."""
-        if forecast := getattr(self.drafter, "forecast", None):
+        if forecast := optional(self.drafter, "forecast"):
             return list(forecast(tokens, gamma))
         shares = zip(self._accepted[:gamma], self._tested[:gamma], strict=True)
         return [(accepted + self.PRIOR * self.WEIGHT) / (tested + self.WEIGHT) for accepted, tested in shares]
@@ -78,3 +85,18 @@ class AdaptiveDrafter:
             self._accepted[i] += 1
         for i in range(min(len(came), len(self._drafted))):  # and the one that was refused, if any
             self._tested[i] += 1
+
+
+def best_bet(alphas: Sequence[Any], costs: Sequence[Any], rate: Any) -> int:
+    """The gamma of the greatest expected tokens(gamma) - rate * costs[gamma], the least of equals.
+
+    alphas: the chance of each drafted token to be accepted if all before it were. costs: of a round that drafts 0, 1, ...
+    rate: tokens that a unit of time yields elsewhere. A run is as fast as it can be when each round maximises this at the
+    rate of the whole run, and not the round's own ratio (Dinkelbach 1967, Management Science 13(7), on ratios of sums). costs
+    has one entry more than drafts are allowed; fewer alphas than that allow fewer.
+
+    >>> best_bet([0.9, 0.1], costs=[1, 1.2, 1.4], rate=1)
+    1
+    """
+    tokens = list(accumulate(accumulate(alphas, mul, initial=1)))  # theory.expected_tokens(alphas[:gamma]), gamma = 0, 1, ...
+    return max(range(min(len(tokens), len(costs))), key=lambda gamma: tokens[gamma] - rate * costs[gamma])

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from refspec.decoding.draft import Drafter
+from refspec.decoding.optional import optional
 from refspec.errors import CannotMerge
 
 
@@ -47,13 +48,13 @@ class Writer(pickle.Pickler):
         bytes_ = io.BytesIO()
         super().__init__(bytes_)
         self.shared: dict[int, Any] = {}
-        self._language_model = getattr(drafter, "language_model", self)
+        self._language_model = optional(drafter, "language_model")
         self.dump(drafter)
         self.written = bytes_.getvalue()
 
     def persistent_id(self, part: Any) -> int | None:
         plain = isinstance(part, type) or (isinstance(part, FunctionType) and part.__closure__ is None)
-        if not (plain or part is self._language_model):
+        if not plain and (part is None or part is not self._language_model):
             return None
         self.shared[id(part)] = part
         return id(part)

@@ -17,7 +17,7 @@ from refspec.decoding.verify.inexact_lenience_rule import inexact_lenience
 from refspec.decoding.verify.inexact_typical_rule import inexact_typical
 from refspec.decoding.verify.sample_match_rule import sample_match
 from refspec.decoding.verify.token_rule import residual, token
-from refspec.decoding.verify.verdict import Verdict, looks_ahead
+from refspec.decoding.verify.verdict import Verdict, claims, is_exact
 
 Rule = Callable[[Draft, Array, Chance], Verdict]
 
@@ -36,10 +36,11 @@ __all__ = [
     "Rule",
     "Verdict",
     "block",
+    "claims",
     "coupled",
     "inexact_lenience",
     "inexact_typical",
-    "looks_ahead",
+    "is_exact",
     "residual",
     "sample_match",
     "token",

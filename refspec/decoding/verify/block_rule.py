@@ -10,10 +10,10 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
-from refspec.decoding.verify.verdict import Verdict, looks_ahead
+from refspec.decoding.verify.verdict import Verdict, claims
 
 
-@looks_ahead
+@claims(exact=True, looks_ahead=True)
 def block(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     """Keep the longest prefix whose test succeeds; go on from the residual of where it ends.
 

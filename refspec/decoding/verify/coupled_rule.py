@@ -8,16 +8,19 @@ token whose clock rings first at the rate their own law gives it. Similar laws c
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
-from refspec.decoding.verify.verdict import Verdict
+from refspec.decoding.verify.verdict import Verdict, claims
+from refspec.errors import BrokenDrafter
 
 
+@claims(exact=True)
 def coupled(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     """Race p at each position and emit the winner; go on while the draft said the same.
 
     Draws no uniform (N5): every token is a race keyed by its absolute position, the bonus and the empty draft included.
     So tokens are equal for all drafters and all gamma. Pairs with `CoupledDrafter`; any drafter is correct.
     """
-    assert draft.start is not None  # the loop fills it in
+    if draft.start is None:
+        raise BrokenDrafter("the draft does not say at which position it starts; the coupled rule races by position: set start")
     for i, drafted in enumerate(draft.tokens):
         token = chance.race(draft.start + i, target_probs[i])
         if token != drafted:

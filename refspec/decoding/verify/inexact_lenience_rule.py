@@ -10,7 +10,7 @@ from refspec.arrays import Array
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.verify.token_rule import residual
-from refspec.decoding.verify.verdict import Verdict
+from refspec.decoding.verify.verdict import Verdict, claims
 from refspec.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -31,13 +31,14 @@ def inexact_lenience(factor: Fraction | float) -> "Rule":
         raise BadArgument(f"the lenience factor is {factor}; it is above 0 and at most 1, where 1 is exact")
     factor = Fraction(factor)  # a float would turn rational rows into floats
 
+    @claims(exact=False)
     def rule(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
         for i, drafted in enumerate(draft.tokens):
             target_row = target_probs[i]
             draft_row = draft.row(i, like=target_row)
             # p / l against q, since l * q can underflow to 0 and would accept what p forbids
             if not chance.accept(target_row[drafted] / factor, draft_row[drafted]):
-                return Verdict(i, chance.pick(residual(target_row, draft_row)), exact=False)
-        return Verdict(len(draft.tokens), chance.pick(target_probs[len(draft.tokens)]), exact=False)
+                return Verdict(i, chance.pick(residual(target_row, draft_row)))
+        return Verdict(len(draft.tokens), chance.pick(target_probs[len(draft.tokens)]))
 
     return rule

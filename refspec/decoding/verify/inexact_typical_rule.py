@@ -11,7 +11,7 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
-from refspec.decoding.verify.verdict import Verdict
+from refspec.decoding.verify.verdict import Verdict, claims
 from refspec.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def inexact_typical(epsilon: float = 0.09, delta: float = 0.3) -> "Rule":
     if not (0 <= epsilon <= 1 and 0 <= delta <= 1):
         raise BadArgument(f"epsilon is {epsilon} and delta {delta}; both are between 0 and 1")
 
+    @claims(exact=False)
     def rule(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
         kept = 0
         for drafted in draft.tokens:
@@ -39,7 +40,7 @@ def inexact_typical(epsilon: float = 0.09, delta: float = 0.3) -> "Rule":
             if not target_probs[kept][drafted] > threshold(target_probs[kept], epsilon, delta):
                 break
             kept += 1
-        return Verdict(kept, int(target_probs[kept].argmax()), exact=False)
+        return Verdict(kept, int(target_probs[kept].argmax()))
 
     return rule
 

@@ -7,9 +7,10 @@ emitted is always that sample, so the law is p by construction; only fewer draft
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
-from refspec.decoding.verify.verdict import Verdict
+from refspec.decoding.verify.verdict import Verdict, claims
 
 
+@claims(exact=True)
 def sample_match(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     """Draw from p at each position and emit it; go on while the draft said the same.
 

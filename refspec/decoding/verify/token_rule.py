@@ -5,9 +5,10 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
-from refspec.decoding.verify.verdict import Verdict
+from refspec.decoding.verify.verdict import Verdict, claims
 
 
+@claims(exact=True)
 def token(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     """Accept each drafted token with probability min(1, p / q); replace the first one refused from the residual.
 

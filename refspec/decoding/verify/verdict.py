@@ -1,8 +1,13 @@
-"""What a verification rule answers."""
+"""What a verification rule answers, and what it claims of itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from refspec.decoding.optional import optional
+
+if TYPE_CHECKING:
+    from refspec.decoding.round import Record
 
 AnyRule = TypeVar("AnyRule", bound=Callable[..., "Verdict"])
 
@@ -11,15 +16,35 @@ AnyRule = TypeVar("AnyRule", bound=Callable[..., "Verdict"])
 class Verdict:
     """Keep the first `accepted` drafted tokens, then emit `token`: a correction, or the bonus token after full acceptance.
 
-    exact: whether the rule that says so keeps the target's law.
+    record: what the rule looked at, where somebody asked for it.
     """
 
     accepted: int
     token: int
-    exact: bool = True
+    record: "Record | None" = None
 
 
-def looks_ahead(rule: AnyRule) -> AnyRule:
-    """Says of a rule that a later drafted token can decide on an earlier one. The loop lets no racing drafter near it (N6)."""
-    rule.looks_ahead = True  # type: ignore[attr-defined]
-    return rule
+def claims(*, exact: bool, looks_ahead: bool = False) -> Callable[[AnyRule], AnyRule]:
+    """Decorate a rule with what it claims: that its text has the target's distribution, or that it does not.
+
+    looks_ahead: a later drafted token can decide on an earlier one, so that no drafter that races may come near it (N6).
+
+    >>> from refspec.verify import Verdict, is_exact, token
+    >>> @claims(exact=False)
+    ... def always_accept(draft, target_probs, chance):
+    ...     return Verdict(len(draft.tokens), chance.pick(target_probs[-1]))
+    >>> is_exact(token), is_exact(always_accept), is_exact(lambda draft, target_probs, chance: Verdict(0, 0))
+    (True, False, None)
+    """
+
+    def decorate(rule: Any) -> Any:
+        rule.exact, rule.looks_ahead = exact, looks_ahead
+        return rule
+
+    return decorate
+
+
+def is_exact(rule: Callable[..., Verdict]) -> bool | None:
+    """What a rule claims: True, False, or None where it says nothing."""
+    claim: bool | None = optional(rule, "exact")
+    return claim

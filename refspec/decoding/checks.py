@@ -1,0 +1,68 @@
+"""What the loop demands of its parts: of what it is given at the start, and of every answer on the way.
+
+The parts may be anybody's. What is wrong with one is said by name, before it becomes a wrong text.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from refspec.arrays import Array
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft, Drafter
+from refspec.decoding.lm import LanguageModel, Tokens, require_laws, require_same_vocabulary
+from refspec.decoding.optional import optional
+from refspec.decoding.verify import Rule, Verdict
+from refspec.errors import BadArgument, BadProbabilities, BrokenDrafter, BrokenRule
+
+Propose = Callable[[Tokens, int, Chance], Draft]
+Score = Callable[[Tokens, int], Array]
+
+
+def before(target: LanguageModel, drafter: Drafter, verify: Rule, gamma: int, max_new_tokens: int) -> None:
+    """Raises BadArgument for a number out of range or a rule that this drafter would break, VocabularyMismatch for its model."""
+    if gamma < 0:
+        raise BadArgument(f"gamma is {gamma}; it is the number of drafted tokens a round, at least 0")
+    if max_new_tokens < 0:
+        raise BadArgument(f"max_new_tokens is {max_new_tokens}; it is at least 0")
+    if (language_model := optional(drafter, "language_model")) is not None:
+        require_same_vocabulary(target, language_model)
+    if optional(verify, "looks_ahead") and optional(drafter, "races"):
+        raise BadArgument(
+            f"{getattr(verify, '__name__', 'this')} verification does not keep the target's distribution behind "
+            f"{type(drafter).__name__}, which races (N6); take a ModelDrafter, or the token or the coupled rule"
+        )
+
+
+def guarded(target: LanguageModel, drafter: Drafter, verify: Rule) -> tuple[Propose, Score, Rule]:
+    """The three parts as functions whose answers are checked: `drafter.propose`, `target.probs` and the rule."""
+
+    def propose(tokens: Tokens, gamma: int, chance: Chance) -> Draft:
+        return checked(drafter.propose(tokens, gamma, chance), tokens, gamma, target.vocab_size)
+
+    def score(tokens: Tokens, last: int) -> Array:
+        rows = target.probs(tokens, last=last)
+        require_laws(rows, (last, target.vocab_size), len(tokens) - last + 1, "target", BadProbabilities)
+        return rows
+
+    def judge(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
+        verdict = verify(draft, target_probs, chance)
+        if not (0 <= verdict.accepted <= len(draft.tokens) and 0 <= verdict.token < target.vocab_size):
+            raise BrokenRule(f"the rule answered {verdict} to a draft of {len(draft.tokens)} tokens")
+        return verdict
+
+    return propose, score, judge
+
+
+def checked(draft: Draft, tokens: Tokens, gamma: int, vocab_size: int) -> Draft:
+    """The draft with its absolute position, or BrokenDrafter where it is not a proposal for these tokens."""
+    n = len(draft.tokens)
+    if n > gamma:
+        raise BrokenDrafter(f"the drafter returned {n} tokens where at most {gamma} were asked for")
+    for token in draft.tokens:
+        if not 0 <= token < vocab_size:
+            raise BrokenDrafter(f"the drafter returned token {token}; the target's ids run from 0 to {vocab_size - 1}")
+    if draft.probs is not None:  # the likeliest slip is to draw from a row that was masked and not renormalised
+        require_laws(draft.probs, (n, vocab_size), len(tokens), "drafter", BrokenDrafter)
+    if draft.start not in (None, len(tokens)):
+        raise BrokenDrafter(f"the draft starts at position {draft.start} where the text has {len(tokens)} tokens")
+    return replace(draft, start=len(tokens))

@@ -1,0 +1,109 @@
+"""What one round of the loop was: what it drafted, what it emitted and, where that was asked for, everything it looked at."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any
+
+from refspec.arrays import Array
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import Tokens
+from refspec.decoding.verify import Rule, Verdict
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round. It emitted draft_tokens[:accepted] + (token,).
+
+    A round cut by a stop token keeps that form (N9): `token` is the stop token, `draft_tokens` the accepted ones before it.
+    cut: what was drafted from an accepted stop token on, that token first; empty where the stop token was not drafted.
+    record: what was looked at, with `record=True`.
+    """
+
+    draft_tokens: Tokens
+    accepted: int
+    token: int
+    record: "Record | None" = None
+    cut: Tokens = ()
+
+    @property
+    def drafted(self) -> int:
+        """How many tokens were drafted, without those cut off."""
+        return len(self.draft_tokens)
+
+    @property
+    def tokens(self) -> Tokens:
+        """What the round emitted."""
+        return (*self.draft_tokens[: self.accepted], self.token)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The generated ids, without the prompt, and the rounds they came in."""
+
+    tokens: Tokens
+    rounds: tuple[Round, ...]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One question a rule asked of chance: accept(p, q), the uniform that answered it (where known), the answer."""
+
+    p: Any
+    q: Any
+    u: float | None
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a round looked at: the draft and its distributions, the target's rows [n + 1, v], each test, the rule's answer."""
+
+    draft: Draft
+    target_probs: Array
+    tested: tuple[Tested, ...]
+    verdict: Verdict
+
+    def __repr__(self) -> str:
+        n, v = len(self.draft.tokens), self.target_probs.shape[-1]
+        return f"Record({n} drafted, {len(self.tested)} tested, {v} tokens in the vocabulary)"
+
+
+def up_to_stop(draft: Draft, verdict: Verdict, stop: Collection[int]) -> Round:
+    """The round that a verdict ends; where it accepts a stop token, up to that one (N9)."""
+    for i, token in enumerate(draft.tokens[: verdict.accepted]):
+        if token in stop:
+            return Round(draft.tokens[:i], i, token, verdict.record, cut=draft.tokens[i:])
+    return Round(draft.tokens, verdict.accepted, verdict.token, verdict.record)
+
+
+def recorded(verify: Rule) -> Rule:
+    """The same rule, whose verdicts carry a `Record` of what it looked at."""
+
+    @wraps(verify)  # with the claim that the rule makes
+    def rule(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
+        witness = Witness(chance)
+        verdict = verify(draft, target_probs, witness)
+        return replace(verdict, record=Record(draft, target_probs, tuple(witness.tested), verdict))
+
+    return rule
+
+
+class Witness:
+    """A Chance that writes down every test another one answers."""
+
+    def __init__(self, chance: Chance) -> None:
+        self._chance = chance
+        self.tested: list[Tested] = []
+
+    def accept(self, p: Any, q: Any) -> bool:
+        accepted = self._chance.accept(p, q)
+        self.tested.append(Tested(p, q, getattr(self._chance, "u", None), accepted))
+        return accepted
+
+    def pick(self, weights: Array) -> int:
+        return self._chance.pick(weights)
+
+    def race(self, key: int, weights: Array) -> int:
+        return self._chance.race(key, weights)

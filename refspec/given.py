@@ -1,0 +1,95 @@
+"""What a person may give where a model, a drafter or a prompt is needed, each made into the one thing that the loop takes."""
+
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any
+
+from refspec.decoding.draft import Draft, Drafter
+from refspec.decoding.draft.coupled import CoupledDrafter
+from refspec.decoding.draft.model import ModelDrafter
+from refspec.decoding.lm import LanguageModel, Tokens
+from refspec.decoding.optional import optional
+from refspec.decoding.verify import Rule, coupled
+from refspec.errors import BadArgument
+from refspec.models.model import Model, load
+from refspec.models.sampling import Sampling
+
+AnyModel = Model | LanguageModel | str | Path
+AnyDrafter = Drafter | Model | LanguageModel | str | Path | Callable[..., Drafter] | None
+
+TARGETS = 'a Model, its name such as "tiny-target", its folder, or a LanguageModel (vocab_size and probs)'
+DRAFTERS = "a Drafter, its class, a Model or its name, a function from the target to a Drafter, or None"
+
+
+def as_model(given: AnyModel) -> Model | LanguageModel:
+    """A name or folder is loaded. Raises BadArgument for what is no model, ModelNotFound for a name that nothing has."""
+    if isinstance(given, str | Path):
+        return load(given)
+    if isinstance(given, type) or not (hasattr(given, "probs") and hasattr(given, "vocab_size")):
+        raise BadArgument(f"the model is {short(given)}; give {TARGETS}")
+    return given
+
+
+def as_language_model(given: AnyModel, sampling: Sampling | None = None) -> LanguageModel:
+    """A Model under this sampling, with a cache of its own; any other LanguageModel as it is.
+
+    Raises BadArgument for a sampling that a LanguageModel cannot apply: a temperature needs logits, and it has probabilities.
+    """
+    model = as_model(given)
+    if isinstance(model, Model):
+        return model.language_model(sampling)
+    if sampling not in (None, Sampling()):
+        raise BadArgument(f"{sampling} needs a Model; {type(model).__name__} gives probabilities: leave the sampling options out")
+    return model
+
+
+def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafter:
+    """None drafts nothing. A Model drafts under the target's own sampling, and races where the rule does.
+
+    A class that can be made from nothing is made so; any other class or function is given the target. Raises BadArgument for
+    what is no drafter.
+    """
+    if given is None:
+        return NoDrafter()
+    if isinstance(given, str | Path):
+        given = load(given)
+    if isinstance(given, Model):
+        given = given.language_model(optional(target, "sampling"))
+    made: Any = given
+    if isinstance(made, type):
+        made = made() if stands_alone(made) else made(target)
+    elif not hasattr(made, "propose") and hasattr(made, "probs"):
+        made = CoupledDrafter(made) if verify is coupled else ModelDrafter(made)
+    elif not hasattr(made, "propose") and callable(made):
+        made = made(target)
+    if not hasattr(made, "propose"):
+        raise BadArgument(f"the drafter is {short(given)}; give {DRAFTERS}")
+    return made
+
+
+def stands_alone(kind: type) -> bool:
+    """Whether the class needs no argument."""
+    return all(
+        each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        for each in inspect.signature(kind).parameters.values()
+    )
+
+
+class NoDrafter:
+    """Proposes nothing, so that every round is one plain pick: `autoregressive`, by the same loop."""
+
+    state = None
+
+    def propose(self, tokens: Tokens, gamma: int, chance: object) -> Draft:
+        return Draft(())
+
+
+def as_ids(prompt: Sequence[int]) -> Tokens:
+    """A prompt of ids. Raises BadArgument for anything else."""
+    try:
+        return tuple(operator.index(token) for token in prompt)
+    except TypeError:
+        raise BadArgument("the prompt is neither a text nor a sequence of whole-number ids") from None
