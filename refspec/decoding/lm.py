@@ -96,6 +96,8 @@ def require_laws(rows: Array, shape: tuple[int, int], start: int, whose: str, er
 def first_fault(rows: Array) -> tuple[int, str] | None:
     """Which of rows [n, v] is the first that is no law, and why; None where all are."""
     floats, allowed = rows.dtype.kind == "f", slack(rows.dtype, rows.shape[-1])
+    if not floats and all(map(is_exactly_one, rows.tolist())):
+        return None
     with np.errstate(invalid="ignore"):  # inf - inf: its NaN tells
         # in float64 whatever they are, so that what is off is the row and not this sum
         off = rows.sum(axis=-1, dtype=np.float64 if floats else None) - 1
@@ -109,6 +111,15 @@ def first_fault(rows: Array) -> tuple[int, str] | None:
     else:
         what = f"sums to {off[i] + 1}, which is off by {float(off[i]):.1e}"
     return i, f"{what}; a law has entries >= 0 that sum to 1" + (f" up to {allowed:.1e} in {rows.dtype}" if floats else "")
+
+
+def is_exactly_one(row: Sequence[Any]) -> bool:
+    """Whether a row of Fractions or integers is a law. In whole numbers, since adding Fractions takes four times as long."""
+    if not all(isinstance(entry, (Fraction, int)) for entry in row):
+        return False
+    common = math.lcm(*(entry.denominator for entry in row))
+    shares = [entry.numerator * (common // entry.denominator) for entry in row]
+    return sum(shares) == common and min(shares) >= 0
 
 
 def slack(dtype: np.dtype[Any], vocab_size: int) -> float:
