@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from properties import ODDS
 
@@ -93,6 +93,83 @@ def test_a_model_that_is_refused_is_asked_for_less_and_then_tried_again() -> Non
     assert len(drafter.propose(text, 4, refspec.Tape([])).tokens) == 4
 
 
+class Sevens:
+    """Drafts what it is asked for."""
+
+    def propose(self, tokens: Tokens, gamma: int, chance: refspec.Chance) -> Draft:
+        return Draft((7,) * gamma)
+
+
+def shares(*counts: tuple[float, float]) -> list[float]:
+    return [(accepted + 0.6 * 4) / (tested + 4) for accepted, tested in counts]
+
+
+def test_what_a_bet_learns_by_hand() -> None:
+    """Each position of a draft on its own; an older round counts 0.95 of the next; as if 0.6 of four had been right before."""
+    drafter = refspec.AdaptiveDrafter(Sevens(), refspec.Profile((1, 1.01, 1.02, 1.03), draft=5))
+    text: Tokens = (1, 7)  # the 1 that a fresh one might take for a text it has seen
+    assert (drafter.forecast(text, 3), drafter.forecast(text, 2)) == (shares((0, 0), (0, 0), (0, 0)), shares((0, 0), (0, 0)))
+    for kept, told, tokens, cost in (
+        (2, ((0, 0), (0, 0), (0, 0)), 10, 10 + 1.03),  # as if after ten plain steps
+        (0, ((1, 1), (1, 1), (0, 1)), 13, 10 + 2 * 1.03),
+        (3, ((0.95, 1.95), (0.95, 0.95), (0, 0.95)), 14, 10 + 3 * 1.03),
+        (0, ((1.9025, 2.8525), (1.9025, 1.9025), (1, 1.9025)), 18, 10 + 4 * 1.03),
+    ):
+        assert drafter.propose(text, 3, refspec.Tape([])).tokens == (7, 7, 7)
+        assert drafter.forecast(text, 3) == pytest.approx(shares(*told), rel=1e-12)  # a few float64 roundings
+        assert drafter.state[2][2:] == (tokens, pytest.approx(cost, rel=1e-12))
+        text += (7,) * kept + (1,)
+    drafter.propose((*text, 1, 1, 1, 1), 3, refspec.Tape([]))  # more than a round can bring
+    assert drafter.state[2] == ((0, 0, 0), (0, 0, 0), 10, 10 + 1.03)
+
+
+def test_a_round_is_what_was_drafted_and_a_token_more() -> None:
+    """What else the text may have become is no round, and nothing is learnt from it."""
+    fresh = refspec.AdaptiveDrafter(Sevens(), refspec.Profile((1, 1.01, 1.02), draft=0)).state[2][2]
+    for came, learnt in (((1,), 1), ((7, 1), 2), ((7, 7, 7), 3), ((1, 1), 0), ((7, 1, 1), 0), ((7, 7, 7, 7), 0), ((), 0)):
+        drafter = refspec.AdaptiveDrafter(Sevens(), refspec.Profile((1, 1.01, 1.02), draft=0))
+        for text in ((2, 3), (2, 3, *came)):
+            drafter.propose(text, 2, refspec.Tape([]))
+        assert drafter.state[2][2] == fresh + learnt, came
+    drafter.propose((2, 4, 1), 2, refspec.Tape([]))
+    assert drafter.state[2][2] == fresh
+
+
+def test_a_round_of_a_yield_that_is_hard_to_beat_is_not_spent_on_a_poor_bet() -> None:
+    """A draft of 1.3 whose first token is half likely pays beside plain steps, and not beside rounds of two tokens each."""
+    inner = Scripted(0.99)
+    drafter, text = refspec.AdaptiveDrafter(inner, refspec.Profile((1, 1.3), draft=0)), (1,)
+    inner.alphas = (0.5,)
+    assert len(drafter.propose(text, 1, refspec.Tape([])).tokens) == 1
+    inner.alphas = (0.99,)
+    for _ in range(60):
+        text += (*drafter.propose(text, 1, refspec.Tape([])).tokens, 1)
+    inner.alphas = (0.39,)
+    assert len(drafter.propose(text, 1, refspec.Tape([])).tokens) == 0
+    assert len(refspec.AdaptiveDrafter(inner, drafter.profile).propose(text, 1, refspec.Tape([])).tokens) == 1
+
+
+def test_a_draft_model_costs_its_passes_and_lookup_none() -> None:
+    coin = refspec.TableLM({(): [0.5, 0.5]})
+    dear = refspec.Profile((1, 1.1, 1.2), draft=0.7)
+    for drafter, wanted in ((refspec.ModelDrafter(coin), 0), (Sevens(), 2)):
+        assert len(refspec.AdaptiveDrafter(drafter, dear).propose((0,), 2, refspec.Seeded(0)).tokens) == wanted
+
+
+def test_a_forecast_is_asked_for_no_more_than_there_is_room_and_a_price_for() -> None:
+    asked = []
+
+    class Asked(Scripted):
+        def forecast(self, tokens: Tokens, gamma: int) -> Sequence[float]:
+            asked.append(gamma)
+            return super().forecast(tokens, gamma)
+
+    drafter = refspec.AdaptiveDrafter(Asked(0.9, 0.9, 0.9), refspec.Profile((1, 1.1, 1.2), draft=0))
+    for room in (0, 1, 2, 5):
+        drafter.propose((1, 2), room, refspec.Tape([]))
+    assert asked == [0, 1, 2, 2]
+
+
 def test_what_a_user_adds_is_no_round_and_an_interrupted_reading_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (1, 2, 3, 4) * 10
     for more in (0, 1, 600):  # a turn of a chat: no yield of the drafter's
@@ -128,8 +205,11 @@ def test_a_new_text_starts_from_nothing() -> None:
     st.lists(st.integers(0, 2), max_size=14),
     st.lists(st.integers(1, 14), max_size=4),
     st.integers(0, 5),
-    st.sampled_from([(8, 1), (2, 2), (1, 1)]),
+    st.sampled_from([(8, 1), (2, 2), (3, 1), (1, 1)]),
 )
+@example([1, 0, 1, 0, 1, 2, 1], [], 3, (1, 1))  # not the most recent, but the commonest
+@example([1, 0, 1, 2, 1, 2, 0, 1], [2, 9, 4], 5, (3, 1))
+@example([0, 1, 2, 0, 1, 2, 0, 1, 2, 2, 0, 1], [3, 14, 5, 8], 5, (2, 1))
 def test_lookup_is_a_function_of_the_text(text: list[int], earlier: list[int], gamma: int, sizes: tuple[int, int]) -> None:
     """Whatever it has read before, in whatever order: what it proposes and forecasts is what a new one does, which is prompt
     lookup written down plainly."""
@@ -138,24 +218,52 @@ def test_lookup_is_a_function_of_the_text(text: list[int], earlier: list[int], g
     for cut in earlier:
         drafter.propose(tokens[:cut] if cut % 2 else tokens[cut:], 2, refspec.Tape([]))
     drafted = drafter.propose(tokens, gamma, refspec.Tape([])).tokens
-    assert drafter.forecast(tokens, gamma) == refspec.NgramDrafter(*sizes).forecast(tokens, gamma)
-    assert drafted == plain_lookup(tokens, gamma, *sizes)
-    assert len(drafter.forecast(tokens, gamma)) <= len(drafted)
+    guesses = plain_lookup(tokens, gamma, *sizes)
+    assert drafted == tuple(guess for guess, _ in guesses)
+    shares = [plain_share(tokens, evidence, *sizes) for _, evidence in guesses]
+    reached = list(itertools.accumulate(shares, operator.mul))
+    worth = [i for i, reach in enumerate(reached) if reach < 1 / refspec.NgramDrafter.FEW][:1]
+    assert drafter.forecast(tokens, gamma) == shares[: worth[0] + 1 if worth else None]
 
 
-def plain_lookup(tokens: Tokens, gamma: int, longest: int, shortest: int) -> Tokens:
-    """Token by token: the commonest follower of the longest suffix that has any, the most recent of equals."""
-    text = tokens
-    while len(text) < len(tokens) + gamma:
+Guesses = list[tuple[int, tuple[int, bool | None]]]
+
+
+def plain_lookup(tokens: Tokens, gamma: int, longest: int, shortest: int) -> Guesses:
+    """Token by token: the commonest follower of the longest suffix that has any, the most recent of equals. And how long that
+    suffix is, and whether its followers, if several, are all the same.
+    """
+    text, found = tokens, []
+    for _ in range(gamma):
         for n in range(min(longest, len(text)), shortest - 1, -1):
             ends = range(n, len(tokens))
             followers = [tokens[end] for end in ends if tokens[end - n : end] == text[len(text) - n :]]
             if followers:
-                text += (max(reversed(followers), key=followers.count),)
+                guess = max(reversed(followers), key=followers.count)
+                found.append((guess, (n, None if len(followers) == 1 else len(set(followers)) == 1)))
+                text += (guess,)
                 break
         else:
             break
-    return text[len(tokens) :]
+    return found
+
+
+def plain_share(tokens: Tokens, evidence: tuple[int, bool | None], longest: int, shortest: int) -> float:
+    """Of the guesses that such evidence made in this text, how many came true, and 16 more of which the usual share did."""
+    made = [(plain_lookup(tokens[:end], 1, longest, shortest), tokens[end]) for end in range(len(tokens))]
+    right = [guesses[0][0] == token for guesses, token in made if guesses and guesses[0][1] == evidence]
+    n, unanimous = evidence
+    usual = {None: n / (n + 3), True: (n + 1) / (n + 4), False: n / (n + 6)}[unanimous]
+    return (sum(right) + 16 * usual) / (len(right) + 16)
+
+
+def test_lookup_looks_for_eight_tokens_and_no_more() -> None:
+    """Behind nine, 5 always followed; behind the last eight of them, 6 more often."""
+    eight = tuple(range(10, 18))
+    text = (9, *eight, 5, 7, *eight, 6, 8, *eight, 6, 9, *eight)
+    assert refspec.NgramDrafter().propose(text, 1, refspec.Tape([])).tokens == (6,)
+    assert refspec.NgramDrafter(longest=9).propose(text, 1, refspec.Tape([])).tokens == (5,)
+    assert refspec.NgramDrafter().propose((5, 1, 5), 1, refspec.Tape([])).tokens == (1,)  # and for one, where no more is there
 
 
 def test_lookup_learns_from_the_text_how_often_it_is_right() -> None:
@@ -256,6 +364,8 @@ def test_a_draft_that_stops_behind_an_unlikely_token_keeps_it(rule: str) -> None
     drafter = refspec.ModelDrafter(draft, confidence=Fraction(1, 2))
     assert drafter.propose((), 4, refspec.Tape([0.1, 0.95, 0.1])).tokens == (0, 1)
     assert refspec.ModelDrafter(draft).propose((), 4, refspec.Tape([0.1, 0.95, 0.1, 0.1])).tokens == (0, 1, 0, 0)
+    at_once = refspec.ModelDrafter(draft, confidence=Fraction(9, 10))  # a token that is as likely as that goes on
+    assert at_once.propose((), 4, refspec.Tape([0.1, 0.1, 0.95])).tokens == (0, 0, 1)
     with pytest.raises(BadArgument, match=r"confidence is 1\.5"):
         refspec.ModelDrafter(draft, confidence=1.5)
 

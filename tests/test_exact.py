@@ -215,6 +215,21 @@ class Heir(refspec.ModelDrafter):
         return Draft((self.drafts % 2,) * min(gamma, 1))
 
 
+class Slotted:
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    propose = Counting.propose
+
+
+def over_a_model_that_cannot_be_pickled() -> refspec.Drafter:
+    model = table(3, 2, 4)
+    model.extra = (each for each in ())
+    return Heir(model)
+
+
 def local() -> refspec.Drafter:
     class Local(Counting):
         pass
@@ -230,8 +245,16 @@ def with_state_attribute() -> refspec.Drafter:
 
 @pytest.mark.parametrize(
     "make",
-    [Counting, NoneAtFirst, with_state_attribute, lambda: Heir(table(3, 2, 4)), local],
-    ids=["none", "None at first", "its own attribute", "inherited", "of a class that cannot be imported"],
+    [
+        Counting,
+        NoneAtFirst,
+        with_state_attribute,
+        lambda: Heir(table(3, 2, 4)),
+        Slotted,
+        over_a_model_that_cannot_be_pickled,
+        local,
+    ],
+    ids=["none", "None at first", "its own attribute", "inherited", "slots", "its model apart", "of a class not to be imported"],
 )
 def test_whatever_a_drafter_says_of_its_state_the_law_is_right(make: Callable[[], refspec.Drafter]) -> None:
     target, drafter = table(3, 2, 4), make()
@@ -285,14 +308,16 @@ def test_a_state_that_cannot_be_kept_apart_is_refused(make: Callable[[], refspec
 
 def test_what_carries_nothing_need_not_be_copied() -> None:
     class Constant(Counting):
-        state = None
-
         def propose(self, tokens: tuple[int, ...], gamma: int, chance: refspec.Chance) -> Draft:
             return Draft((0,) * gamma)
 
     target = table(3, 2, 4)
     plain = law(lambda chance: refspec.autoregressive(target, (), max_new_tokens=3, chance=chance))
-    assert sequence_law(target, closing([0], Constant), gamma=2, max_new_tokens=3) == plain
+    drafter = closing([0], Constant)
+    with pytest.raises(CannotMerge, match="no `state`"):
+        sequence_law(target, drafter, gamma=2, max_new_tokens=3)
+    drafter.state = None  # type: ignore[attr-defined]
+    assert sequence_law(target, drafter, gamma=2, max_new_tokens=3) == plain
 
 
 def test_sequence_law_bounds_each_round_and_compares_vocabularies() -> None:
@@ -477,6 +502,7 @@ def test_races_that_sequence_law_cannot_follow_are_refused(keys: Callable[[int],
 
 
 EVEN, SKEW = (HALF, HALF), (THIRD, 2 * THIRD)
+SECOND = {((5, EVEN, 0), (6, SKEW, z)): SKEW[z] / 4 for z in (0, 1)}
 
 
 @pytest.mark.parametrize(
@@ -494,6 +520,12 @@ EVEN, SKEW = (HALF, HALF), (THIRD, 2 * THIRD)
         ({((5, EVEN, 0), (6, SKEW, z)): SKEW[z] / 2 for z in (0, 1)} | {((5, EVEN, 1),): HALF}, False),
         ({((5, EVEN, 0), (6, SKEW, z)): SKEW[z] / 2 for z in (0, 1)} | {((5, EVEN, 1), (6, EVEN, 0)): HALF}, True),
         ({((5, EVEN, 0), (6, SKEW, z)): SKEW[z] / 2 for z in (0, 1)} | {((5, EVEN, 1),): THIRD}, True),
+        ({((5, (1, 3), 0),): Fraction(1, 8), ((5, (1, 3), 1),): Fraction(3, 8)}, False),  # weights that are no law
+        # one winner by two ways, of which one goes on: their sums add there too
+        ({((5, EVEN, 0),): Fraction(1, 8), **SECOND, ((5, EVEN, 1),): Fraction(3, 8)}, False),
+        ({((5, EVEN, 0),): Fraction(1, 8), **SECOND, ((5, EVEN, 1),): Fraction(1, 4)}, True),
+        ({((5, EVEN, 0),): Fraction(1, 8), **SECOND, ((5, EVEN, 1),): Fraction(1, 8)}, True),
+        ({**{((5, EVEN, 0), (6, (1, 3), z)): Fraction(1 + 2 * z, 8) for z in (0, 1)}, ((5, EVEN, 1),): HALF}, False),
     ],
 )
 def test_an_outcome_tells_of_noise_iff_it_is_likelier_under_some(shares: dict[Races, Fraction], told: bool) -> None:

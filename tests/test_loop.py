@@ -1,7 +1,9 @@
 """The loop, the token rule and chance on tables: N2 to N9, draw by draw."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -371,6 +373,44 @@ def test_what_races_is_refused_behind_no_other_rule_and_block_behind_no_other_dr
 
     with pytest.raises(BadArgument, match="mine verification"):
         refspec.speculative(TARGET, nested(0), (), verify=mine, **options)
+    nameless = partial(token)
+    nameless.looks_ahead = True  # type: ignore[attr-defined]
+    with pytest.raises(BadArgument, match="this verification"):
+        refspec.speculative(TARGET, nested(0), (), verify=nameless, **options)
+
+
+def test_an_adaptive_drafter_is_compared_by_its_models_vocabulary() -> None:
+    two = refspec.AdaptiveDrafter(refspec.ModelDrafter(refspec.TableLM({(): [1, 0]})), refspec.Profile((1, 1.1), draft=0))
+    with pytest.raises(VocabularyMismatch, match="3 tokens and the draft 2"):
+        refspec.speculative(TARGET, two, (), gamma=1, max_new_tokens=1, chance=refspec.Seeded(0))
+
+
+# --- what a proposal must be ---
+
+
+def test_a_token_beyond_the_vocabulary_is_told_what_there_is() -> None:
+    with pytest.raises(BrokenDrafter, match="returned token 3; the target's ids run from 0 to 2"):
+        refspec.speculative(TARGET, Fixed((3,)), (), gamma=1, max_new_tokens=2, chance=refspec.Seeded(0))
+
+
+def test_a_draft_stands_where_the_text_ends() -> None:
+    """Also where the drafter does not say so: the coupled rule keys its noise by it."""
+    text = (0, 1, 0, 1, 0)
+    for drafter in (refspec.NgramDrafter(), refspec.ModelDrafter(DRAFT), refspec.CoupledDrafter(DRAFT)):
+        assert drafter.propose(text, 2, refspec.Seeded(0)).start == 5
+    out = refspec.speculative(
+        TARGET, Fixed((0, 1)), text, gamma=2, max_new_tokens=3, chance=refspec.Seeded(0), verify=refspec.verify.coupled,
+        record=True,
+    )  # fmt: skip
+    assert out.rounds[0].record is not None
+    assert out.rounds[0].record.draft.start == 5
+
+
+@pytest.mark.parametrize("decode", [refspec.autoregressive, refspec.speculative])
+def test_no_tokens_are_no_text(decode: Callable[..., Any]) -> None:
+    options = {} if decode is refspec.autoregressive else {"drafter": Fixed((0,)), "gamma": 1}
+    out = decode(TARGET, prompt=(1,), max_new_tokens=0, chance=refspec.Tape([]), **options)
+    assert getattr(out, "tokens", out) == ()
 
 
 # --- tables and drafters ---

@@ -194,7 +194,7 @@ def sequence_law(
     `rounds`, and of a target, it takes for granted that they carry nothing from round to round.
     """
     target, prompt = Remembered(target), tuple(prompt)
-    finished: defaultdict[Tokens, Fraction] = defaultdict(Fraction)
+    finished: dict[Tokens, Fraction] = {}
     carried = Carried(drafter)
     # By length: every round emits at least one token, so the texts of one length are complete when all shorter ones are done.
     waiting: list[defaultdict[tuple[Tokens, Hashable], Fraction]] = [defaultdict(Fraction) for _ in range(max_new_tokens + 1)]
@@ -206,7 +206,7 @@ def sequence_law(
     for length, texts in enumerate(waiting):
         for (text, state), weight in texts.items():
             if ended(text):
-                finished[text] += weight
+                finished[text] = weight
                 continue
 
             def one_round(chance: Chance, text: Tokens = text, state: Hashable = state) -> tuple[Tokens, Hashable, Races]:
@@ -233,7 +233,7 @@ def sequence_law(
             for (tokens, after), shares in outcomes.items():
                 require_untold(shares)
                 waiting[length + len(tokens)][text + tokens, after] += weight * sum(shares.values())
-    return dict(finished)
+    return finished
 
 
 class Remembered:
