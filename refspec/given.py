@@ -59,13 +59,13 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
     if isinstance(given, Model):
         given = given.language_model(optional(target, "sampling"))
     made: Any = given
-    if isinstance(made, type):
+    if isinstance(made, type) and hasattr(made, "propose"):
         made = made() if stands_alone(made) else made(target)
     elif not hasattr(made, "propose") and hasattr(made, "probs"):
         made = CoupledDrafter(made) if verify is coupled else ModelDrafter(made)
-    elif not hasattr(made, "propose") and callable(made):
+    elif not hasattr(made, "propose") and not isinstance(made, type) and callable(made):
         made = made(target)
-    if not hasattr(made, "propose"):
+    if isinstance(made, type) or not hasattr(made, "propose"):
         raise BadArgument(f"the drafter is {short(given)}; give {DRAFTERS}")
     return made
 
