@@ -1,6 +1,14 @@
 """GPT-2, read top to bottom: the weights of a layer, how they are loaded, one forward pass.
 
 Radford et al. 2019. Pre-norm layers over learned positions; each layer adds what attention and a two-layer network find.
+
+Tricks, and the plain line of `plain.gpt2` that each replaces:
+
+- Only new tokens pass through the layers; keys and values of the others come from the cache (cache.py). Plain: `logits(tokens)`
+  computes every token again.
+- Only the last rows reach the head, whose product is the largest of all. Plain: `norm(x, "ln_f") @ head.T`, for every token.
+- Every matrix is laid out for its BLAS once, at loading (linear.py). Plain: `x @ weights[...]` in `linear`.
+- One reshape cuts queries, keys and values apart, as views. Plain: `np.split`, then `split_heads` for each.
 """
 
 from dataclasses import dataclass

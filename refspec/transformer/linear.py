@@ -1,8 +1,11 @@
 """y = x W^T for a few rows of x: where all the time goes, and where speculation is won or lost.
 
+The plain line that all of this replaces is `x @ weights[f"{name}.weight"].T`, in `linear` of `plain.llama`.
+
 A decoder reads every weight once for each forward pass, so checking five tokens could cost what making one costs. An
 ordinary matrix product does not have that property: for a handful of rows BLAS first copies the weight into packed
-buffers, and the second row doubles the time. What helps depends on the machine's BLAS kernel and on the shape:
+buffers, and the second row doubles the time. The trick is another layout of the weight; which one depends on the machine's
+BLAS kernel and on the shape:
 
 `Panels` (panels.py) [panels, in, width], width 32: OpenBLAS's AVX-512 kernels have a product for small operands that
     copies nothing. One `np.matmul` runs it panel by panel, for as many rows as keep rows * in * width within its bound.

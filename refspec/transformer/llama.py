@@ -2,6 +2,17 @@
 
 Llama 2 and 3 (arXiv 2307.09288, 2407.21783), SmolLM2, TinyLlama, Qwen2 (biases), Qwen3 (query and key norms) and
 Granite (multipliers) are one network: RMS norms, rotary positions, grouped-query attention, a gated MLP.
+
+Tricks, and the plain line of `plain.llama` that each replaces:
+
+- Only new tokens pass through the layers; keys and values of the others come from the cache (cache.py). Plain: `logits(tokens)`
+  computes every token again.
+- Only the last rows reach the head, whose product is the largest of all. Plain: `norm(x, "norm") @ head.T`, for every token.
+- Matrices that read the same x are stacked, and their product is one call: q, k and v; gate and up. Plain: a `linear` for each.
+- Queries and keys are rotated, and in Qwen3 normed, in one call. Plain: `rotate(queries, angles), rotate(keys, angles)`.
+- No key is copied for the heads that share it (`ops.attention`). Plain: `np.repeat(each, h // g, axis=0)`.
+- Cosines and sines are computed once a pass, not once a layer. Plain: `np.cos(angles)` in `rotate`.
+- Every matrix is laid out for its BLAS once, at loading (linear.py). Plain: `x @ weights[...].T` in `linear`.
 """
 
 from dataclasses import dataclass

@@ -2,6 +2,17 @@
 
 Axes, here and everywhere: n new tokens, m cached and new, d model width, h heads, g key/value heads, e head width,
 v vocabulary. There is no batch axis in the reference path. Numbers keep the type they came in.
+
+Tricks, and the plain line that each replaces, in the function of the same name in plain.py:
+
+- `layer_norm`, `rms_norm`: `np.vecdot` squares and adds in one step. Plain: `x.var(...)`, `(x * x).mean(...)`.
+- `gelu`: x * x * x. Plain: `x**3`, which is thirty times slower.
+- `silu`: tanh(x / 2), in place, which cannot overflow. Plain: `x / (1 + np.exp(-x))`.
+- `rotate`: swap the halves, and add two products; `sin` carries the minus sign. Plain: four products of halves.
+- `attention`: the heads of a group end to end, so that no key is repeated; keys times queries, so that the keys are read once, in
+  order; the division of the softmax last, on e numbers a row; QUERIES rows at a time, without the keys that none of them may
+  see. Plain: `queries @ keys.transpose(0, 2, 1) * scale`, then `softmax(scores) @ values`.
+- `causal`: no mask for one new token. Plain: `np.where(np.tri(n, dtype=bool), scores, -np.inf)`.
 """
 
 from collections.abc import Iterator
