@@ -1,4 +1,7 @@
-"""The README does what it says: its commands run, its listings are the code, its output is what comes, and it stays short."""
+"""The README does what it says: its commands run, its listings are the code, its output is what comes, and it stays short.
+
+So do the links of all pages, and the plain lines that the fast files quote.
+"""
 
 import ast
 import contextlib
@@ -147,3 +150,15 @@ def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"(?<!!)\[[^]]*\]\(([^)#]+)\)", text)
     assert not [link for link in links if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "ops", "cache", "linear"])
+def test_the_plain_lines_that_a_trick_replaces_stand_in_plain(name: str) -> None:
+    folder = ROOT / "refspec" / "transformer"
+    docstring = ast.get_docstring(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8")))
+    plain = (folder / "plain.py").read_text(encoding="utf-8")
+    tricks = re.findall(r"Plain: (.*?)(?=\n- |\n\n|\Z)", docstring or "", re.S)
+    quoted = [line for trick in tricks for line in re.findall(r"`([^`]+)`", trick)]
+    assert quoted
+    for line in quoted:
+        assert all(part in plain for part in line.split("...")), line

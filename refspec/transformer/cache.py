@@ -1,8 +1,8 @@
 """The key/value cache: what a decoder remembers of the tokens it has seen, and the only object here that changes.
 
 The trick of the cache: a token's keys and values depend on itself and those before it only, so they are computed once and kept.
-It replaces computing them again, for all tokens, in each call of `plain.logits`. What it costs is memory, and that rejected
-tokens must be forgotten: `rollback`.
+What it costs is memory, and that rejected tokens must be forgotten (`rollback`). Plain: `logits` computes them again, for all
+tokens, in each call (plain.py).
 """
 
 from typing import Any

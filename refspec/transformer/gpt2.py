@@ -4,7 +4,7 @@ Radford et al. 2019. Pre-norm layers over learned positions; each layer adds wha
 
 Tricks, and the plain line of `plain.gpt2` that each replaces:
 
-- Only new tokens pass through the layers; keys and values of the others come from the cache (cache.py). Plain: `logits(tokens)`
+- Only new tokens pass through the layers; keys and values of the others come from the cache (cache.py). Plain: `logits`
   computes every token again.
 - Only the last rows reach the head, whose product is the largest of all. Plain: `norm(x, "ln_f") @ head.T`, for every token.
 - Every matrix is laid out for its BLAS once, at loading (linear.py). Plain: `x @ weights[...]` in `linear`.

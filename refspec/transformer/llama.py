@@ -5,7 +5,7 @@ Granite (multipliers) are one network: RMS norms, rotary positions, grouped-quer
 
 Tricks, and the plain line of `plain.llama` that each replaces:
 
-- Only new tokens pass through the layers; keys and values of the others come from the cache (cache.py). Plain: `logits(tokens)`
+- Only new tokens pass through the layers; keys and values of the others come from the cache (cache.py). Plain: `logits`
   computes every token again.
 - Only the last rows reach the head, whose product is the largest of all. Plain: `norm(x, "norm") @ head.T`, for every token.
 - Matrices that read the same x are stacked, and their product is one call: q, k and v; gate and up. Plain: a `linear` for each.
