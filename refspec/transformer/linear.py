@@ -1,6 +1,6 @@
 """y = x W^T for a few rows of x: where all the time goes, and where speculation is won or lost.
 
-Plain: `x @ weights[f"{name}.weight"].T`, in `linear` of `llama` (plain.py). Here the weight is laid out anew, once, at loading.
+Plain: `x @ weights[f"{name}.weight"].T`, in `linear` of `llama` (plain.py). Here its layout is chosen once, at loading.
 
 A decoder reads every weight once for each forward pass, so checking five tokens could cost what making one costs. An
 ordinary matrix product does not have that property: for a handful of rows BLAS first copies the weight into packed
