@@ -108,7 +108,8 @@ def test_the_verdict_is_that_of_whole_runs(rule: str, mutant: str | None, capsys
 
 def test_without_the_test_suite_there_are_no_mutants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert prove.theorem("token", "residual-is-p").name == "residual-is-p"  # a checkout is found from anywhere
+    if (Path(refspec.__file__).parents[1] / "tests").is_dir():  # not where refspec was installed by copying
+        assert prove.theorem("token", "residual-is-p").name == "residual-is-p"  # a checkout is found from anywhere
     monkeypatch.setattr(refspec, "__file__", str(tmp_path / "site-packages" / "refspec" / "__init__.py"))
     with pytest.raises(BadArgument, match="mutants are part of the test suite; run this in a checkout"):
         prove.theorem("token", "residual-is-p")
