@@ -34,6 +34,8 @@ def require_untold(shares: Mapping[Races, Fraction]) -> None:
 
     shares: the races a path left over -> its weight.
     """
+    if not any(shares):
+        return  # no path left any over, as with a drafter that does not race
     given_noise = [(races, share / prod(Fraction(row[z], sum(row)) for _, row, z in races)) for races, share in shares.items()]
     likelihood(given_noise)
 
