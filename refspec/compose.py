@@ -13,6 +13,7 @@ Result = TypeVar("Result")
 def fed_by(first: Callable[Parameters, Given]) -> Callable[[Callable[[Given], Result]], Callable[Parameters, Result]]:
     """Decorate a function of what `first` returns: it then takes what `first` takes, and `help` shows those parameters.
 
+    >>> from refspec.compose import fed_by
     >>> def read(text: str, base: int = 10) -> int:
     ...     return int(text, base)
     >>> @fed_by(read)

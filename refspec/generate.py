@@ -25,7 +25,13 @@ from refspec.transformer.blas import blas_kernel, has_no_copy
 
 @dataclass(frozen=True)
 class Piece:
-    """What one round adds: its tokens, and the text that can be shown since the last one."""
+    """What one round adds: its tokens, and the text that can be shown since the last one.
+
+    >>> import refspec
+    >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
+    >>> next(iter(run)).text == run.output.text
+    True
+    """
 
     round: Round
     text: str
@@ -37,6 +43,11 @@ class Output:
 
     finish_reason: "stop" at a stop token, "length" at max_new_tokens, "context" where the model has no more positions,
     "interrupted" where the caller broke off.
+
+    >>> import refspec
+    >>> out = refspec.generate("tiny-target", "ROMEO:", max_new_tokens=3)
+    >>> len(out.tokens), out.finish_reason, out.text == refspec.load("tiny-target").tokenizer.decode(out.tokens)
+    (3, 'length', True)
     """
 
     text: str | None
@@ -48,7 +59,13 @@ class Output:
 
 
 class Run:
-    """One generation under way: iterate over it for its pieces, ask it for its `output` at any time."""
+    """One generation under way: iterate over it for its pieces, ask it for its `output` at any time.
+
+    >>> import refspec
+    >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
+    >>> len(list(run)), run.output.finish_reason
+    (3, 'length')
+    """
 
     def __init__(
         self,
@@ -79,11 +96,25 @@ class Run:
         self._finish_reason = "stop" if self._timed and self._timed[-1][0].token in self._stop else self._at_end
 
     def rest(self) -> str:
-        """The text of an incomplete character at the very end, if there is one."""
+        """The text of an incomplete character at the very end, if there is one.
+
+        >>> import refspec
+        >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
+        >>> "".join(piece.text for piece in run) + run.rest() == run.output.text
+        True
+        """
         return self._stream.flush() if self._stream else ""
 
     @property
     def output(self) -> Output:
+        """What has come so far; after the last piece, the finished generation.
+
+        >>> import refspec
+        >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
+        >>> piece = next(iter(run))
+        >>> run.output.tokens == piece.round.tokens, run.output.finish_reason
+        (True, 'interrupted')
+        """
         found = tuple(each for each, _ in self._timed)
         tokens = tuple(token for each in found for token in each.tokens)
         return Output(

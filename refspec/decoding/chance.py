@@ -41,6 +41,10 @@ def accept_at(u: float, p: Any, q: Any) -> bool:
 
     A product and not a quotient: u = 0 never accepts p = 0 where q > 0, and p = q is accepted even where u * q
     would round up to p. The papers write the refusal as u > p / q (arXiv 2211.17192, Algorithm 1).
+
+    >>> from refspec.decoding.chance import accept_at
+    >>> accept_at(0.4, p=0.25, q=0.5), accept_at(0.5, p=0.25, q=0.5)
+    (True, False)
     """
     return bool(p >= q or u * q < p)
 
@@ -50,6 +54,10 @@ def pick_at(u: float, weights: Array) -> int:
 
     weights: [v], non-negative, need not sum to one. total is the *last cumulative value*: a sum computed apart
     differs by rounding and would run off the end. Raises BadProbabilities where there is nothing to pick from.
+
+    >>> from refspec.decoding.chance import pick_at
+    >>> pick_at(0.0, [1, 3]), pick_at(0.25, [1, 3])
+    (0, 1)
     """
     weights = np.asarray(weights, dtype=np.float64)
     cumulative = np.cumsum(weights)
@@ -65,7 +73,13 @@ def pick_at(u: float, weights: Array) -> int:
 
 
 def race_of(clocks: Array, weights: Array) -> int:
-    """The winner of a race: clocks [v] of Exp(1), weights [v]; a zero weight never wins."""
+    """The winner of a race: clocks [v] of Exp(1), weights [v]; a zero weight never wins.
+
+    >>> import numpy as np
+    >>> from refspec.decoding.chance import race_of
+    >>> race_of(np.array([1.0, 2.0]), [1, 3])
+    1
+    """
     weights = np.asarray(weights, dtype=np.float64)
     if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.any()):
         raise BadProbabilities(f"cannot race {len(weights)} weights; they are finite, >= 0 and not all zero")
@@ -77,7 +91,12 @@ def race_of(clocks: Array, weights: Array) -> int:
 
 
 class Seeded:
-    """Chance from a seed: PCG64(seed), one `random()` a draw; races from one generator a key. `u` is the last uniform."""
+    """Chance from a seed: PCG64(seed), one `random()` a draw; races from one generator a key. `u` is the last uniform.
+
+    >>> import refspec
+    >>> refspec.Seeded(1).pick([1, 3]) == refspec.Seeded(1).pick([1, 3])
+    True
+    """
 
     def __init__(self, seed: int) -> None:
         if seed < 0:
@@ -107,6 +126,11 @@ class Tape:
 
     `position` is how many were read, `u` the last one. The first race of a key reads one value for each weight, later ones
     of that key none. Raises TapeExhausted when a draw finds none left.
+
+    >>> import refspec
+    >>> tape = refspec.Tape([0.9, 0.1])
+    >>> tape.accept(0.25, 0.5), tape.pick([1, 3]), tape.position
+    (False, 0, 2)
     """
 
     def __init__(self, values: Iterable[float]) -> None:

@@ -39,6 +39,8 @@ class LanguageModel(Protocol):
 class TableLM:
     """A law read from a table: the row stored under the longest suffix of the context.
 
+    >>> from fractions import Fraction
+    >>> from refspec import TableLM
     >>> coin = TableLM({(): [Fraction(1, 2), Fraction(1, 2)], (1,): [Fraction(1, 3), Fraction(2, 3)]})
     >>> coin.probs((0, 1), last=2)[1].tolist()
     [Fraction(1, 3), Fraction(2, 3)]

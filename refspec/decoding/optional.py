@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
 def optional(part: Any, name: str) -> Any:
     """What `part` says under this name, or the default.
 
+    >>> from refspec.decoding.optional import optional
     >>> optional(object(), "races")
     False
     """

@@ -19,6 +19,11 @@ class Round:
     A round cut by a stop token keeps that form (N9): `token` is the stop token, `draft_tokens` the accepted ones before it.
     cut: what was drafted from an accepted stop token on, that token first; empty where the stop token was not drafted.
     record: what was looked at, with `record=True`.
+
+    >>> import refspec
+    >>> made = refspec.Round(draft_tokens=(5, 6, 7), accepted=2, token=9)
+    >>> made.tokens, made.drafted
+    ((5, 6, 9), 3)
     """
 
     draft_tokens: Tokens
@@ -40,7 +45,14 @@ class Round:
 
 @dataclass(frozen=True)
 class Generation:
-    """The generated ids, without the prompt, and the rounds they came in."""
+    """The generated ids, without the prompt, and the rounds they came in.
+
+    >>> import refspec
+    >>> coin = refspec.TableLM({(): [0.5, 0.5]})
+    >>> out = refspec.speculative(coin, None, (), gamma=0, max_new_tokens=2, chance=refspec.Tape([0.1, 0.9]))
+    >>> out.tokens, len(out.rounds)
+    ((0, 1), 2)
+    """
 
     tokens: Tokens
     rounds: tuple[Round, ...]

@@ -22,7 +22,14 @@ from refspec.transformer.weights import Checkpoint
 
 @dataclass(frozen=True)
 class Model:
-    """What `load` returns. tokenizer is None where the folder has none: then prompts are ids."""
+    """What `load` returns. tokenizer is None where the folder has none: then prompts are ids.
+
+    >>> import refspec
+    >>> from refspec.models.model import Model
+    >>> model = refspec.load("tiny-draft")
+    >>> model.name, model.vocab_size, model.context
+    ('tiny-draft', 1024, 256)
+    """
 
     name: str
     network: GPT2 | Llama
@@ -31,10 +38,22 @@ class Model:
 
     @property
     def config(self) -> GPT2Config | LlamaConfig:
+        """What the mathematics needs to know: layers, widths, context and the like.
+
+        >>> import refspec
+        >>> refspec.load("tiny-draft").config.layers
+        1
+        """
         return self.network.config
 
     @property
     def token_map(self) -> Mapping[str, int] | None:
+        """token -> id; None without a tokenizer. Speculation compares it between target and draft (N12).
+
+        >>> import refspec
+        >>> refspec.load("tiny-draft").token_map["R"]
+        50
+        """
         return None if self.tokenizer is None else self.tokenizer.token_map
 
     def language_model(self, sampling: Sampling | None = None, **options: Any) -> CachedLM:
@@ -51,12 +70,22 @@ class Model:
 
     @property
     def vocab_size(self) -> int:
-        """How many tokens it can say."""
+        """How many tokens it can say.
+
+        >>> import refspec
+        >>> refspec.load("tiny-draft").vocab_size
+        1024
+        """
         return tokens_of(self.network, self.token_map)
 
     @property
     def context(self) -> int:
-        """How many positions there are."""
+        """How many positions there are.
+
+        >>> import refspec
+        >>> refspec.load("tiny-draft").context
+        256
+        """
         return self.config.context
 
     def probs(self, tokens: Sequence[int], last: int = 1) -> Array:
@@ -69,7 +98,12 @@ class Model:
         return self.language_model().probs(tuple(tokens), last)
 
     def logits(self, tokens: Sequence[int]) -> Array:
-        """tokens [n] -> logits [n, v] after each of them: no memory of other calls, no sampling."""
+        """tokens [n] -> logits [n, v] after each of them: no memory of other calls, no sampling.
+
+        >>> import refspec
+        >>> refspec.load("tiny-draft").logits([10, 20, 30]).shape
+        (3, 1024)
+        """
         if not tokens:
             raise BadArgument("logits of no tokens; give at least one")
         if len(tokens) > self.config.context:
@@ -84,6 +118,10 @@ def load(name: str | Path, *, dtype: Any = np.float32, row_invariant: bool = Fal
     dtype: float32, or float64 for the oracle's mode (N11). row_invariant: each row's logits have the same bits however many
     rows share its forward pass, so that greedy and coupled speculation print the very tokens of plain decoding.
     Raises a RefspecError that says what is wrong with the folder.
+
+    >>> import refspec
+    >>> refspec.load("tiny-target", row_invariant=True).name
+    'tiny-target'
     """
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise BadArgument(f"dtype is {dtype}; weights and activations are float32 or float64")
@@ -105,7 +143,13 @@ def load(name: str | Path, *, dtype: Any = np.float32, row_invariant: bool = Fal
 
 
 def end_tokens(folder: Path) -> tuple[int, ...]:
-    """The ids that end the model's text: from generation_config.json, which overrides config.json."""
+    """The ids that end the model's text: from generation_config.json, which overrides config.json.
+
+    >>> from refspec.models.model import end_tokens
+    >>> from refspec.models import home
+    >>> end_tokens(home.find("tiny-target"))
+    (0,)
+    """
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
             given = read_json(folder / name).get("eos_token_id")

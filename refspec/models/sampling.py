@@ -20,6 +20,13 @@ class Sampling:
     """How a row of logits becomes a law. temperature 0 is the argmax, None switches a filter off.
 
     Raises BadArgument for temperature < 0 or NaN, top_k < 1, top_p outside (0, 1], min_p outside [0, 1].
+
+    >>> import numpy as np
+    >>> from refspec.models.sampling import Sampling
+    >>> Sampling(temperature=0)(np.array([[1.0, 3.0, 2.0]])).tolist()
+    [[0.0, 1.0, 0.0]]
+    >>> Sampling(top_k=1)(np.array([[1.0, 3.0, 2.0]])).tolist()
+    [[0.0, 1.0, 0.0]]
     """
 
     temperature: float = 1.0
@@ -53,9 +60,16 @@ class Sampling:
 
 
 def with_temperature(logits: Array, temperature: float) -> Array:
-    """logits [n, v] -> softmax(logits / temperature) [n, v], in float64; N7: at 0, one-hot at the lowest index of the maximum.
+    """logits [n, v] -> [n, v]: softmax(logits / temperature) in float64; N7: at 0, one-hot at the lowest index of the maximum.
 
     -inf is a token of probability 0. Raises BadProbabilities for NaN, +inf, or a row of nothing but -inf.
+
+    >>> import numpy as np
+    >>> from refspec.models.sampling import with_temperature
+    >>> with_temperature(np.log([[1.0, 3.0]]), temperature=1).round(3).tolist()
+    [[0.25, 0.75]]
+    >>> with_temperature(np.log([[1.0, 3.0]]), temperature=0.5).round(3).tolist()
+    [[0.1, 0.9]]
     """
     winners = logits.argmax(axis=-1)[..., None]  # the first of equals, or the first NaN
     best = np.take_along_axis(logits, winners, axis=-1)
@@ -72,7 +86,13 @@ def with_temperature(logits: Array, temperature: float) -> Array:
 
 
 def top_k(row: Array, k: int) -> Array:
-    """row [v] -> [v]: the k most likely tokens, and whatever ties with the k-th."""
+    """row [v] -> [v]: the k most likely tokens, and whatever ties with the k-th.
+
+    >>> import numpy as np
+    >>> from refspec.models.sampling import top_k
+    >>> top_k(np.array([0.5, 0.25, 0.25]), 1).tolist(), top_k(np.array([0.5, 0.25, 0.25]), 2).tolist()
+    ([1.0, 0.0, 0.0], [0.5, 0.25, 0.25])
+    """
     if k >= len(row):
         return row
     kth = np.partition(row, len(row) - k)[len(row) - k]
@@ -80,7 +100,13 @@ def top_k(row: Array, k: int) -> Array:
 
 
 def top_p(row: Array, p: Any) -> Array:
-    """row [v] -> [v]: keep a token iff the mass ranked above it is below p. Equal probabilities rank lowest id first."""
+    """row [v] -> [v]: keep a token iff the mass ranked above it is below p. Equal probabilities rank lowest id first.
+
+    >>> import numpy as np
+    >>> from refspec.models.sampling import top_p
+    >>> top_p(np.array([0.375, 0.375, 0.25]), 0.5).tolist()
+    [0.5, 0.5, 0.0]
+    """
     if p >= 1:
         return row  # whatever a rounded cumulative sum would say
     # Only what may be kept is sorted: tokens of at most (1 - p) / 2v weigh less than 1 - p together, so p lies above them.
@@ -93,11 +119,23 @@ def top_p(row: Array, p: Any) -> Array:
 
 
 def min_p(row: Array, p: Any) -> Array:
-    """row [v] -> [v]: keep what is at least p times as likely as the most likely token (arXiv 2407.01082)."""
+    """row [v] -> [v]: keep what is at least p times as likely as the most likely token (arXiv 2407.01082).
+
+    >>> import numpy as np
+    >>> from refspec.models.sampling import min_p
+    >>> min_p(np.array([0.5, 0.5, 0.125]), 0.5).tolist()
+    [0.5, 0.5, 0.0]
+    """
     return normalised(row, row >= p * row.max())
 
 
 def normalised(row: Array, kept: Array) -> Array:
-    """row [v], kept [v] -> [v]: the law given that the token is one of the kept."""
+    """row [v], kept [v] -> [v]: the law given that the token is one of the kept.
+
+    >>> import numpy as np
+    >>> from refspec.models.sampling import normalised
+    >>> normalised(np.array([0.25, 0.25, 0.5]), np.array([True, True, False])).tolist()
+    [0.5, 0.5, 0.0]
+    """
     survivors = row * kept
     return survivors / survivors.sum()

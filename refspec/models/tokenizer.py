@@ -9,7 +9,13 @@ from refspec.transformer.keys import read_json
 
 
 class Tokenizer:
-    """The `tokenizer.json` of a model folder, with the chat template beside it."""
+    """The `tokenizer.json` of a model folder, with the chat template beside it.
+
+    >>> import refspec
+    >>> tokenizer = refspec.load("tiny-target").tokenizer
+    >>> tokenizer.decode(tokenizer.encode("ROMEO:"))
+    'ROMEO:'
+    """
 
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer as Library
@@ -26,19 +32,37 @@ class Tokenizer:
             raise BadTokenizer(f"{path} has no tokens; fetch the model again")
 
     def encode(self, text: str, *, special: bool = True) -> tuple[int, ...]:
-        """The ids of `text`. special: with what the tokenizer puts around a text, such as a begin token."""
+        """The ids of `text`. special: with what the tokenizer puts around a text, such as a begin token.
+
+        >>> import refspec
+        >>> tokenizer = refspec.load("tiny-target").tokenizer
+        >>> tokenizer.encode("ROMEO:")
+        (814, 26)
+        """
         try:
             return tuple(self._library.encode(text, add_special_tokens=special).ids)
         except (UnicodeEncodeError, TypeError):
             raise BadTokenizer("the text holds a lone surrogate, which no UTF-8 text can; remove it") from None
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, special tokens left out. An incomplete UTF-8 sequence shows as U+FFFD."""
+        """The text of `ids`, special tokens left out. An incomplete UTF-8 sequence shows as U+FFFD.
+
+        >>> import refspec
+        >>> tokenizer = refspec.load("tiny-target").tokenizer
+        >>> tokenizer.decode(tokenizer.encode("ROMEO:")[:1])
+        'ROMEO'
+        """
         return str(self._library.decode(list(ids), skip_special_tokens=True))
 
     @property
     def has_chat(self) -> bool:
-        """Whether there is a template for `chat`."""
+        """Whether there is a template for `chat`.
+
+        >>> import refspec
+        >>> tokenizer = refspec.load("tiny-target").tokenizer
+        >>> tokenizer.has_chat
+        False
+        """
         return self._template() is not None
 
     def _template(self) -> str | None:
@@ -84,7 +108,15 @@ class Tokenizer:
 
 
 class Stream:
-    """Text as its tokens arrive. The pieces concatenate to `tokenizer.decode` of all ids; half a character waits."""
+    """Text as its tokens arrive. The pieces concatenate to `tokenizer.decode` of all ids; half a character waits.
+
+    >>> import refspec
+    >>> from refspec.models.tokenizer import Stream
+    >>> tokenizer = refspec.load("tiny-target").tokenizer
+    >>> text = Stream(tokenizer)
+    >>> [text.push([each]) for each in tokenizer.encode("é!")], text.flush()
+    (['', 'é', '!'], '')
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer

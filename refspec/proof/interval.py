@@ -26,7 +26,15 @@ GRID = 1 << 53  # the values that random() can return
 
 
 class IntervalChance:
-    """Chance over float64: every question is answered in each way that some uniform on the grid would answer it."""
+    """Chance over float64: every question is answered in each way that some uniform on the grid would answer it.
+
+    >>> from fractions import Fraction
+    >>> import refspec
+    >>> from refspec.proof.interval import IntervalChance
+    >>> found = refspec.law(lambda chance: chance.accept(0.1, 0.3), chance=IntervalChance)
+    >>> found[True] - Fraction(1, 3)
+    Fraction(1, 27021597764222976)
+    """
 
     def __init__(self, branch: Branch) -> None:
         self._branch = branch
@@ -43,14 +51,26 @@ class IntervalChance:
 
 @lru_cache(maxsize=100_000)
 def accept_counts(p: float, q: float) -> tuple[int, int]:
-    """How many values of u accept, and how many refuse."""
+    """How many values of u accept, and how many refuse.
+
+    >>> from refspec.proof.interval import accept_counts
+    >>> accepted, rejected = accept_counts(0.25, 0.5)
+    >>> accepted / 2**53, rejected / 2**53
+    (0.5, 0.5)
+    """
     accepted = bisect_left(range(GRID), True, key=lambda i: not accept_at(i / GRID, p, q))
     return accepted, GRID - accepted
 
 
 @lru_cache(maxsize=100_000)
 def pick_counts(weights: bytes) -> tuple[int, ...]:
-    """For each index, how many values of u pick it. weights: the bytes of a float64 row."""
+    """For each index, how many values of u pick it. weights: the bytes of a float64 row.
+
+    >>> import numpy as np
+    >>> from refspec.proof.interval import pick_counts
+    >>> [count / 2**53 for count in pick_counts(np.array([0.25, 0.75]).tobytes())]
+    [0.25, 0.75]
+    """
     row = np.frombuffer(weights)
     ends = [bisect_right(range(GRID), index, key=lambda i: pick_at(i / GRID, row)) for index in range(len(row))]
     return tuple(end - start for start, end in zip([0, *ends], ends, strict=False))
@@ -68,5 +88,9 @@ def float_bound(vocab_size: int, draws: int) -> Fraction:
 
     At SmolLM2's vocabulary of 49,152 that is 3e-11 a draw. Counted, a pick from a softmax is 8e-13 away
     (`pytest -m nightly tests/test_rows.py`).
+
+    >>> from refspec.proof.interval import float_bound
+    >>> float(float_bound(vocab_size=49_152, draws=1))
+    2.7284841053187847e-11
     """
     return Fraction(5 * vocab_size * draws, GRID)

@@ -23,7 +23,13 @@ from refspec.arrays import Array
 
 
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
-    """x [n, d] -> [n, d]"""
+    """x [n, d] -> [n, d]
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import layer_norm
+    >>> layer_norm(np.array([[1.0, 3.0]]), weight=np.ones(2), bias=np.zeros(2), eps=0.0).tolist()
+    [[-1.0, 1.0]]
+    """
     d = x.dtype.type(x.shape[-1])  # sums over d, since `mean` takes twice as long on a few rows
     centred = x - x.sum(axis=-1, keepdims=True) / d
     variance = np.vecdot(centred, centred)[..., None] / d
@@ -31,20 +37,38 @@ def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
 
 
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:
-    """x [..., d] -> [..., d] (arXiv 1910.07467)"""
+    """x [..., d] -> [..., d] (arXiv 1910.07467)
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import rms_norm
+    >>> rms_norm(np.array([[3.0, 4.0]]), weight=np.ones(2), eps=0.0).round(3).tolist()
+    [[0.849, 1.131]]
+    """
     mean_square = np.vecdot(x, x)[..., None] / x.dtype.type(x.shape[-1])
     return x / np.sqrt(mean_square + x.dtype.type(eps)) * weight
 
 
 def gelu(x: Array) -> Array:
-    """x [n, d] -> [n, d]: the tanh form, "gelu_new" (arXiv 1606.08415, section 2)"""
+    """x [n, d] -> [n, d]: the tanh form, "gelu_new" (arXiv 1606.08415, section 2)
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import gelu
+    >>> gelu(np.array([[-1.0, 0.0, 1.0]])).round(3).tolist()
+    [[-0.159, 0.0, 0.841]]
+    """
     # x * x * x: NumPy's power is thirty times slower
     inner = x.dtype.type(np.sqrt(2 / np.pi)) * (x + x.dtype.type(0.044715) * (x * x * x))
     return x.dtype.type(0.5) * x * (1 + np.tanh(inner))
 
 
 def silu(x: Array) -> Array:
-    """x [n, d] -> [n, d]: x * sigmoid(x)"""
+    """x [n, d] -> [n, d]: x * sigmoid(x)
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import silu
+    >>> silu(np.array([[-1.0, 0.0, 1.0]])).round(3).tolist()
+    [[-0.269, 0.0, 0.731]]
+    """
     # tanh(x / 2) says the same as the logistic function and overflows nowhere
     half = x * x.dtype.type(0.5)
     gate = np.tanh(half)
@@ -57,6 +81,11 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
     """x [h, n, e], cos and sin [n, e] -> [h, n, e]: rotary positions, halves not pairs (arXiv 2104.09864)
 
     Each number of the first half is turned with its partner in the second; `sin` is negative in the first half.
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import rotate
+    >>> rotate(np.array([[[1.0, 2.0]]]), cos=np.zeros((1, 2)), sin=np.array([[-1.0, 1.0]])).tolist()
+    [[[-2.0, 1.0]]]
     """
     first, second = halves(x)
     turned = np.concatenate([second, first], axis=-1)
@@ -66,23 +95,46 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
 
 
 def halves(x: Array) -> tuple[Array, Array]:
-    """x [..., d] -> two of [..., d / 2]"""
+    """x [..., d] -> two of [..., d / 2]
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import halves
+    >>> [half.tolist() for half in halves(np.arange(4))]
+    [[0, 1], [2, 3]]
+    """
     half = x.shape[-1] // 2
     return x[..., :half], x[..., half:]
 
 
 def causal(n: int) -> Array | None:
-    """[n, n], True where a new token may look among the new: at itself and those before. None for one, which may look at all."""
+    """[n, n], True where a new token may look among the new: at itself and those before. None for one, which may look at all.
+
+    >>> from refspec.transformer.ops import causal
+    >>> causal(2).tolist(), causal(1)
+    ([[True, False], [True, True]], None)
+    """
     return None if n == 1 else np.tri(n, dtype=bool)
 
 
 def split_heads(x: Array, heads: int) -> Array:
-    """x [n, d] -> [h, n, e], with d = h * e"""
+    """x [n, d] -> [h, n, e], with d = h * e
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import split_heads
+    >>> split_heads(np.arange(4).reshape(1, 4), 2).tolist()
+    [[[0, 1]], [[2, 3]]]
+    """
     return x.reshape(len(x), heads, -1).transpose(1, 0, 2)
 
 
 def merge_heads(x: Array) -> Array:
-    """x [h, n, e] -> [n, d], with d = h * e"""
+    """x [h, n, e] -> [n, d], with d = h * e
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import merge_heads
+    >>> merge_heads(np.array([[[0, 1]], [[2, 3]]])).tolist()
+    [[0, 1, 2, 3]]
+    """
     return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
 
 
@@ -95,6 +147,12 @@ def attention(queries: Array, keys: Array, values: Array, mask: Array | None, sc
     Scaled dot-product attention (arXiv 1706.03762, section 3.2.1), with g groups of h / g heads that share keys and
     values (arXiv 2305.13245). The heads of a group are laid end to end, so one product serves them all. The mask is of the
     last k keys; those before them may be seen by all.
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import attention
+    >>> ones, values = np.ones((1, 2, 1)), np.array([[[1.0], [3.0]]])
+    >>> attention(ones, ones, values, mask=np.tri(2, dtype=bool), scale=1.0).tolist()
+    [[[1.0], [2.0]]]
     """
     h, n, e = queries.shape
     g, m, _ = keys.shape
@@ -112,7 +170,14 @@ def attention(queries: Array, keys: Array, values: Array, mask: Array | None, sc
 
 
 def parts(queries: Array, keys: Array, values: Array, mask: Array) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """QUERIES rows at a time, with the keys up to the last that one of them may see: those behind it would weigh nothing."""
+    """QUERIES rows at a time, with the keys up to the last that one of them may see: those behind it would weigh nothing.
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import parts
+    >>> x, mask = np.ones((1, 100, 1)), np.tri(100, dtype=bool)
+    >>> [keys.shape for _, keys, _, _ in parts(x, x, x, mask)]
+    [(1, 64, 1), (1, 100, 1)]
+    """
     for start in range(0, len(mask), QUERIES):
         rows = slice(start, start + QUERIES)
         seen = int(np.flatnonzero(mask[rows].any(axis=0))[-1]) + 1
@@ -121,7 +186,14 @@ def parts(queries: Array, keys: Array, values: Array, mask: Array) -> Iterator[t
 
 
 def attention_by_row(queries: Array, keys: Array, values: Array, mask: Array | None, scale: float) -> Array:
-    """The same, each row alone with exactly the keys it may see: bitwise what it finds when it is decoded by itself."""
+    """The same, each row alone with exactly the keys it may see: bitwise what it finds when it is decoded by itself.
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import attention_by_row
+    >>> ones, values = np.ones((1, 2, 1)), np.array([[[1.0], [3.0]]])
+    >>> attention_by_row(ones, ones, values, mask=np.tri(2, dtype=bool), scale=1.0).tolist()
+    [[[1.0], [2.0]]]
+    """
     found = np.empty(queries.shape, queries.dtype)
     for row in range(queries.shape[1]):
         alone = queries[:, row : row + 1].copy()  # so that its strides do not tell how many there were
@@ -131,7 +203,13 @@ def attention_by_row(queries: Array, keys: Array, values: Array, mask: Array | N
 
 
 def allowed(x: Array, mask: Array) -> Array:
-    """x [g, m, e], mask [k] of the last k -> [g, seen, e]: a view where only the last are hidden, as they are without a tree"""
+    """x [g, m, e], mask [k] of the last k -> [g, seen, e]: a view where only the last are hidden, as they are without a tree
+
+    >>> import numpy as np
+    >>> from refspec.transformer.ops import allowed
+    >>> allowed(np.array([[[1.0], [2.0], [3.0]]]), mask=np.array([True, False])).tolist()
+    [[[1.0], [2.0]]]
+    """
     free, seen = x.shape[1] - len(mask), np.flatnonzero(mask)
     if seen[-1] < len(seen):
         return x[:, : free + len(seen)]

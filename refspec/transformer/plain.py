@@ -4,7 +4,9 @@ Read this file first. `gpt2.py` and `llama.py` compute the same numbers faster, 
 
 Axes: n tokens, d model width, h heads, g key/value heads, e head width (d = h * e in most models), v vocabulary.
 
+>>> import numpy as np
 >>> from refspec.models import home
+>>> from refspec.transformer.plain import logits, read
 >>> weights, config = read(home.find("tiny-draft"))
 >>> logits(np.array([10, 20, 30]), weights, config).shape
 (3, 1024)
@@ -24,25 +26,54 @@ Weights = Mapping[str, Array]  # by the names in the file, without the "transfor
 
 
 def read(folder: Path) -> tuple[Weights, Config]:
-    """The tensors of a model folder, in float64, and what its config.json says. Errors are those of `refspec.load`."""
+    """The tensors of a model folder, in float64, and what its config.json says. Errors are those of `refspec.load`.
+
+    >>> from refspec.transformer.plain import read
+    >>> from refspec.models import home
+    >>> weights, config = read(home.find("tiny-draft"))
+    >>> weights["wte.weight"].shape, config.layers
+    ((1024, 128), 1)
+    """
     config, file = read_config(folder), Checkpoint(folder, np.float64)
     found = {name: file.read(name, *header.shape) for name, header in file.headers.items() if header.dtype in READ_AS}
     return {name.removeprefix("transformer.").removeprefix("model."): tensor for name, tensor in found.items()}, config
 
 
 def logits(tokens: Array, weights: Weights, config: Config) -> Array:
-    """tokens [n] -> [n, v]: after each token, a score for every token that could come next; `softmax` makes it chances."""
+    """tokens [n] -> [n, v]: after each token, a score for every token that could come next; `softmax` makes it chances.
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import logits
+    >>> from refspec.models import home
+    >>> from refspec.transformer.plain import read
+    >>> weights, config = read(home.find("tiny-draft"))
+    >>> logits(np.array([10, 20, 30]), weights, config).shape
+    (3, 1024)
+    """
     return gpt2(tokens, weights, config) if isinstance(config, GPT2Config) else llama(tokens, weights, config)
 
 
 def softmax(x: Array) -> Array:
-    """x [..., v] -> [..., v], positive and summing to one. Without its maximum taken off, a large x would overflow."""
+    """x [..., v] -> [..., v], positive and summing to one. Without its maximum taken off, a large x would overflow.
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import softmax
+    >>> softmax(np.log([1.0, 3.0])).round(3).tolist()
+    [0.25, 0.75]
+    """
     weights = np.exp(x - x.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def attention(queries: Array, keys: Array, values: Array, scale: float) -> Array:
-    """three of [h, n, e] -> [h, n, e]: each token takes from itself and those before it, most from where query meets key"""
+    """queries, keys and values [h, n, e] -> [h, n, e]: each token takes from itself and those before, most where query meets key
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import attention
+    >>> ones, values = np.ones((1, 2, 1)), np.array([[[1.0], [3.0]]])
+    >>> attention(ones, ones, values, scale=1.0).tolist()
+    [[[1.0], [2.0]]]
+    """
     n = queries.shape[1]
     scores = queries @ keys.transpose(0, 2, 1) * scale  # [h, n, n]
     scores = np.where(np.tri(n, dtype=bool), scores, -np.inf)  # row i: tokens 0 to i
@@ -50,12 +81,24 @@ def attention(queries: Array, keys: Array, values: Array, scale: float) -> Array
 
 
 def split_heads(x: Array, h: int) -> Array:
-    """x [n, h * e] -> [h, n, e]"""
+    """x [n, h * e] -> [h, n, e]
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import split_heads
+    >>> split_heads(np.arange(4).reshape(1, 4), 2).tolist()
+    [[[0, 1]], [[2, 3]]]
+    """
     return x.reshape(len(x), h, -1).transpose(1, 0, 2)
 
 
 def merge_heads(x: Array) -> Array:
-    """x [h, n, e] -> [n, h * e]"""
+    """x [h, n, e] -> [n, h * e]
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import merge_heads
+    >>> merge_heads(np.array([[[0, 1]], [[2, 3]]])).tolist()
+    [[0, 1, 2, 3]]
+    """
     return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
 
 
@@ -63,7 +106,16 @@ def merge_heads(x: Array) -> Array:
 
 
 def gpt2(tokens: Array, weights: Weights, config: GPT2Config) -> Array:
-    """tokens [n] -> logits [n, v]"""
+    """tokens [n] -> logits [n, v]
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import gpt2
+    >>> from refspec.models import home
+    >>> from refspec.transformer.plain import read
+    >>> weights, config = read(home.find("tiny-draft"))
+    >>> gpt2(np.array([10, 20, 30]), weights, config).shape
+    (3, 1024)
+    """
     h, e = config.heads, config.width // config.heads
 
     def norm(x: Array, name: str) -> Array:  # [n, d] -> [n, d]
@@ -83,12 +135,24 @@ def gpt2(tokens: Array, weights: Weights, config: GPT2Config) -> Array:
 
 
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
-    """x [n, d] -> [n, d]"""
+    """x [n, d] -> [n, d]
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import layer_norm
+    >>> layer_norm(np.array([[1.0, 3.0]]), weight=np.ones(2), bias=np.zeros(2), eps=0.0).tolist()
+    [[-1.0, 1.0]]
+    """
     return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + eps) * weight + bias
 
 
 def gelu(x: Array) -> Array:
-    """x [n, inner] -> [n, inner] (arXiv 1606.08415, section 2, the tanh form)"""
+    """x [n, inner] -> [n, inner] (arXiv 1606.08415, section 2, the tanh form)
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import gelu
+    >>> gelu(np.array([[-1.0, 0.0, 1.0]])).round(3).tolist()
+    [[-0.159, 0.0, 0.841]]
+    """
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
@@ -127,12 +191,24 @@ def llama(tokens: Array, weights: Weights, config: LlamaConfig) -> Array:
 
 
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:
-    """x [..., d] -> [..., d] (arXiv 1910.07467)"""
+    """x [..., d] -> [..., d] (arXiv 1910.07467)
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import rms_norm
+    >>> rms_norm(np.array([[3.0, 4.0]]), weight=np.ones(2), eps=0.0).round(3).tolist()
+    [[0.849, 1.131]]
+    """
     return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight
 
 
 def silu(x: Array) -> Array:
-    """x [n, inner] -> [n, inner]: x times the logistic function of x"""
+    """x [n, inner] -> [n, inner]: x times the logistic function of x
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import silu
+    >>> silu(np.array([[-1.0, 0.0, 1.0]])).round(3).tolist()
+    [[-0.269, 0.0, 0.731]]
+    """
     return x / (1 + np.exp(-x))
 
 
@@ -140,6 +216,11 @@ def rotate(x: Array, angles: Array) -> Array:
     """x [h, n, e], angles [n, e / 2] -> [h, n, e]: number j of the first half is turned with number j of the second
 
     Rotary positions (arXiv 2104.09864): the product of a query and a key then depends on how far apart they stand.
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import rotate
+    >>> rotate(np.array([[[1.0, 0.0]]]), angles=np.array([[np.pi / 2]])).round(3).tolist()
+    [[[0.0, 1.0]]]
     """
     first, second = np.split(x, 2, axis=-1)
     cos, sin = np.cos(angles), np.sin(angles)

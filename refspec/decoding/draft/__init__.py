@@ -19,6 +19,14 @@ class Draft:
     tokens: n ids. probs: [n, v], row i the law tokens[i] was drawn from, warps included, given the text, the tokens before
     it and all that the drafter goes by; None where nothing was drawn and every row is a point mass. start: the absolute
     position of tokens[0]; the loop fills it in.
+
+    >>> import numpy as np
+    >>> import refspec
+    >>> draft = refspec.Draft((1,), np.array([[0.25, 0.75]]))
+    >>> draft.row(0, like=np.zeros(2)).tolist()
+    [0.25, 0.75]
+    >>> refspec.Draft((1,)).row(0, like=np.zeros(2)).tolist()
+    [0.0, 1.0]
     """
 
     tokens: Tokens
@@ -57,7 +65,13 @@ class Drafter(Protocol):
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft: ...
 
 
-def room_of(language_model: LanguageModel, tokens: Tokens, gamma: int) -> int:
-    """How many of gamma tokens a draft model has positions for."""
+def positions_left(language_model: LanguageModel, tokens: Tokens, gamma: int) -> int:
+    """How many of gamma tokens a draft model has positions for.
+
+    >>> import refspec
+    >>> from refspec.draft import positions_left
+    >>> positions_left(refspec.load("tiny-draft"), (0,) * 255, gamma=4)
+    1
+    """
     context: int | None = optional(language_model, "context")
     return gamma if context is None else max(0, min(gamma, context - len(tokens)))

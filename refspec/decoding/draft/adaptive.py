@@ -19,6 +19,12 @@ class AdaptiveDrafter:
     The costs come from a profile; the acceptances from the drafter's own `forecast(tokens, gamma)` where it has one, else
     from a running share for each position of a draft. The bet goes by what was asked for and by what the text shows of past
     drafts, never by drafted tokens behind a refusal (N6), so it leaves the law as it is.
+
+    >>> import refspec
+    >>> profile = refspec.Profile(verify=(1, 9, 9), draft=0)
+    >>> drafter = refspec.AdaptiveDrafter(refspec.NgramDrafter(), profile)
+    >>> drafter.propose((1, 2, 3, 9, 1, 2), 2, refspec.Tape([])).tokens
+    ()
     """
 
     PRIOR, WEIGHT = 0.6, 4.0  # a position's share starts as if this many tests had gone so,
@@ -95,6 +101,7 @@ def best_bet(alphas: Sequence[Any], costs: Sequence[Any], rate: Any) -> int:
     rate of the whole run, and not the round's own ratio (Dinkelbach 1967, Management Science 13(7), on ratios of sums). costs
     has one entry more than drafts are allowed; fewer alphas than that allow fewer.
 
+    >>> from refspec.theory import best_bet
     >>> best_bet([0.9, 0.1], costs=[1, 1.2, 1.4], rate=1)
     1
     """

@@ -10,6 +10,12 @@ class CoupledDrafter(ModelDrafter):
 
     Not with the block rule, and the loop refuses it: there a later guess decides on an earlier one, so what is kept tells
     something of noise that is raced again in the next round, and the text no longer has the target's law (N6).
+
+    >>> import refspec
+    >>> coin = refspec.TableLM({(): [0.5, 0.5]})
+    >>> drafter = refspec.CoupledDrafter(coin)
+    >>> drafter.propose((0, 1), 3, refspec.Seeded(0)).tokens == drafter.propose((0, 1), 3, refspec.Seeded(0)).tokens
+    True
     """
 
     races = True

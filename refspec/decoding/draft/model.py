@@ -6,7 +6,7 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
-from refspec.decoding.draft import Draft, room_of
+from refspec.decoding.draft import Draft, positions_left
 from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.errors import BadArgument
 
@@ -17,6 +17,12 @@ class ModelDrafter:
     One pick a token, in order (N5). Drafts nothing beyond the draft model's own context. confidence: stop behind the first
     token that the draft model itself gave less than this. That token stays: to drop it after it was drawn would show it
     with a law it no longer has, and is a bug that has been shipped. Raises BadArgument for one outside [0, 1].
+
+    >>> import refspec
+    >>> coin = refspec.TableLM({(): [0.5, 0.5]})
+    >>> draft = refspec.ModelDrafter(coin).propose((0, 1), 3, refspec.Tape([0.1, 0.9, 0.4]))
+    >>> draft.tokens, draft.probs[0].tolist()
+    ((0, 1, 0), [0.5, 0.5])
     """
 
     state = None  # a function of the text
@@ -30,7 +36,7 @@ class ModelDrafter:
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         start = len(tokens)
         rows = []
-        for _ in range(room_of(self.language_model, tokens, gamma)):
+        for _ in range(positions_left(self.language_model, tokens, gamma)):
             row = self.language_model.probs(tokens)[-1]
             token = self.guess(row, len(tokens), chance)
             rows.append(row)

@@ -31,6 +31,10 @@ class NgramDrafter:
 
     The text is read once, into an index; a call reads what is new since the last one, and starts again where the text does
     not continue that one. What is proposed, and forecast, is a function of the text alone.
+
+    >>> import refspec
+    >>> refspec.NgramDrafter().propose((1, 2, 3, 9, 1, 2), 2, refspec.Tape([])).tokens
+    (3, 9)
     """
 
     state = None  # what it keeps is an index of the text

@@ -18,6 +18,10 @@ class Profile:
 
     verify: v(gamma), a target's pass over gamma + 1 tokens, gamma = 0, 1, ...; verify[0] is 1. draft: c, one token of a
     draft model. about: where it was measured.
+
+    >>> import refspec
+    >>> refspec.Profile(verify=(1, 1.2, 1.5), draft=0.1).verify[1]
+    1.2
     """
 
     verify: tuple[float, ...]

@@ -19,6 +19,14 @@ def block(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
 
     Order of draws: accepts from the whole draft downwards until the first success, none for the empty prefix, then one
     pick. (The paper tests every prefix upwards and keeps the longest success: the same law, with more draws.)
+
+    >>> import numpy as np
+    >>> import refspec
+    >>> from refspec.verify import block
+    >>> draft = refspec.Draft((0,), np.array([[0.75, 0.25]]), start=0)
+    >>> target_probs = np.array([[0.25, 0.75], [0.5, 0.5]])
+    >>> block(draft, target_probs, refspec.Tape([0.9, 0.5]))
+    Verdict(accepted=0, token=1, record=None)
     """
     n = len(draft.tokens)
     # keep[i] is p_i of the paper: the chance that i tokens stay, given that they were drafted.

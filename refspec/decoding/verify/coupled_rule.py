@@ -18,6 +18,14 @@ def coupled(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
 
     Draws no uniform (N5): every token is a race keyed by its absolute position, the bonus and the empty draft included.
     So tokens are equal for all drafters and all gamma. Pairs with `CoupledDrafter`; any drafter is correct.
+
+    >>> import numpy as np
+    >>> import refspec
+    >>> from refspec.verify import coupled
+    >>> draft = refspec.Draft((0,), np.array([[0.75, 0.25]]), start=0)
+    >>> target_probs = np.array([[0.25, 0.75], [0.5, 0.5]])
+    >>> coupled(draft, target_probs, refspec.Tape([0.5, 0.5]))
+    Verdict(accepted=0, token=1, record=None)
     """
     if draft.start is None:
         raise BrokenDrafter("the draft does not say at which position it starts; the coupled rule races by position: set start")

@@ -28,6 +28,14 @@ def inexact_typical(epsilon: float = 0.09, delta: float = 0.3) -> "Rule":
 
     epsilon, delta: between 0 and 1; by default those of the paper's code, where delta is sqrt(epsilon). Below delta = 1 the
     most likely token always passes, since max p >= exp(-entropy). Order of draws: none, not even the last pick.
+
+    >>> import numpy as np
+    >>> import refspec
+    >>> from refspec.verify import inexact_typical
+    >>> draft = refspec.Draft((0,), np.array([[0.75, 0.25]]), start=0)
+    >>> target_probs = np.array([[0.25, 0.75], [0.5, 0.5]])
+    >>> inexact_typical(epsilon=0.25, delta=1)(draft, target_probs, refspec.Tape([]))
+    Verdict(accepted=0, token=1, record=None)
     """
     if not (0 <= epsilon <= 1 and 0 <= delta <= 1):
         raise BadArgument(f"epsilon is {epsilon} and delta {delta}; both are between 0 and 1")
@@ -49,6 +57,11 @@ def threshold(target_row: Array, epsilon: float, delta: float) -> float:
     """min(epsilon, delta * exp(-entropy)) in float64, the one place where a rule leaves the rationals.
 
     exp(-entropy) is the product of p ** p. The paper's code adds 1e-5 inside the logarithm; here 0 log 0 is 0.
+
+    >>> import numpy as np
+    >>> from refspec.decoding.verify.inexact_typical_rule import threshold
+    >>> round(threshold(np.array([0.5, 0.5]), epsilon=1, delta=0.5), 3)
+    0.25
     """
     likely = target_row[target_row > 0].astype(np.float64)
     return min(float(epsilon), float(delta) * float(np.exp(np.sum(likely * np.log(likely)))))

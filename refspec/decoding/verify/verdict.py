@@ -17,6 +17,12 @@ class Verdict:
     """Keep the first `accepted` drafted tokens, then emit `token`: a correction, or the bonus token after full acceptance.
 
     record: what the rule looked at, where somebody asked for it.
+
+    >>> import refspec
+    >>> from refspec.verify import Verdict
+    >>> draft, verdict = refspec.Draft((5, 6, 7)), Verdict(accepted=2, token=9)
+    >>> draft.tokens[: verdict.accepted] + (verdict.token,)
+    (5, 6, 9)
     """
 
     accepted: int
@@ -29,7 +35,7 @@ def claims(*, exact: bool, looks_ahead: bool = False) -> Callable[[AnyRule], Any
 
     looks_ahead: a later drafted token can decide on an earlier one, so that no drafter that races may come near it (N6).
 
-    >>> from refspec.verify import Verdict, is_exact, token
+    >>> from refspec.verify import Verdict, claims, is_exact, token
     >>> @claims(exact=False)
     ... def always_accept(draft, target_probs, chance):
     ...     return Verdict(len(draft.tokens), chance.pick(target_probs[-1]))
@@ -45,6 +51,12 @@ def claims(*, exact: bool, looks_ahead: bool = False) -> Callable[[AnyRule], Any
 
 
 def is_exact(rule: Callable[..., Verdict]) -> bool | None:
-    """What a rule claims: True, False, or None where it says nothing."""
+    """What a rule claims: True, False, or None where it says nothing.
+
+    >>> import refspec
+    >>> from refspec.verify import is_exact
+    >>> is_exact(refspec.verify.token), is_exact(refspec.verify.inexact_typical())
+    (True, False)
+    """
     claim: bool | None = optional(rule, "exact")
     return claim
