@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,26 @@ out = refspec.speculative(coin, refspec.ModelDrafter(coin), (), gamma=2, max_new
 assert len(out.tokens) == 6
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# `help(refspec.stream)` must show what a person can say, so it writes down again what the loop takes.
+SAID_TWICE = {("rounds", "stream")}
+
+
+def parameters(path: Path) -> list[tuple[str, set[str]]]:
+    """Each function of a file, methods and nested ones too, with the names of its parameters, `self` and `cls` left out."""
+    functions = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef))
+    return [
+        (each.name, {given.arg for given in (*each.args.posonlyargs, *each.args.args, *each.args.kwonlyargs)} - {"self", "cls"})
+        for each in functions
+    ]
+
+
+def test_a_list_of_parameters_is_written_once() -> None:
+    """No two functions of refspec share more than six names of parameters; `**options: Unpack[...]` or `fed_by` pass them on.
+
+    It compares the parameters of every pair of functions in every file, by name alone.
+    """
+    functions = [each for path in FILES for each in parameters(path)]
+    alike = {(a, b) for (a, ours), (b, theirs) in combinations(functions, 2) if len(ours & theirs) > 6}
+    assert {tuple(sorted(pair)) for pair in alike} == SAID_TWICE

@@ -17,14 +17,19 @@ from refspec.decoding.lm import LanguageModel
 from refspec.decoding.round import Round, recorded, up_to_stop
 
 
-class Options(TypedDict, total=False):
-    """The keywords of `rounds`, for those who pass them on."""
+class EachRound(TypedDict, total=False):
+    """The keywords of `rounds` that are the same in every round, wherever the text begins and ends."""
 
     gamma: Required[int]
+    verify: rules.Rule
+
+
+class Options(EachRound, total=False):
+    """All keywords of `rounds`, for those who pass them on."""
+
     max_new_tokens: Required[int]
     stop: Collection[int]
     chance: Required[Chance]
-    verify: rules.Rule
     record: bool
 
 

@@ -10,20 +10,21 @@ on nothing else; it checks that of every round, and raises CannotMerge where it 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 
 from refspec.arrays import Array
 from refspec.decoding import loop
-from refspec.decoding import verify as rules
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Drafter
 from refspec.decoding.draft.state import Carried
 from refspec.decoding.lm import LanguageModel, Tokens
+from refspec.decoding.loop import EachRound
+from refspec.decoding.round import Round
 from refspec.errors import BadProbabilities, EnumerationLimit
 from refspec.proof.lazy_race import LazyRace
 from refspec.proof.left_over import Race, Races, left_over, require_untold
@@ -43,6 +44,10 @@ def law(
 
     chance: how a question branches; by default over exact rationals (`ExactChance`). Raises EnumerationLimit beyond
     max_paths runs or max_questions on one path, BadProbabilities for a float where exact weights are needed.
+
+    >>> from refspec.exact import law
+    >>> law(lambda chance: chance.pick([1, 2]) + chance.pick([1, 2]))
+    {0: Fraction(1, 9), 1: Fraction(4, 9), 2: Fraction(4, 9)}
     """
     answers = ExactChance if chance is None else chance
     total: defaultdict[Outcome, Fraction] = defaultdict(Fraction)
@@ -60,7 +65,12 @@ def law(
 
 
 class Branch:
-    """One path through a program: the answers it must give again, then the first possible one to every new question."""
+    """One path through a program: the answers it must give again, then the first possible one to every new question.
+
+    >>> from refspec.exact import law
+    >>> law(lambda branch: branch.ask(lambda: (1, 2)), chance=lambda branch: branch)
+    {0: Fraction(1, 3), 1: Fraction(2, 3)}
+    """
 
     def __init__(self, given: tuple[int, ...], weight: Fraction, put_aside: "list[Branch]", max_questions: int) -> None:
         self.given = list(given)
@@ -91,7 +101,12 @@ class Branch:
 
 
 class ExactChance:
-    """Chance over the rationals: every question is answered in each possible way, with its exact probability."""
+    """Chance over the rationals: every question is answered in each possible way, with its exact probability.
+
+    >>> from refspec.exact import ExactChance, law
+    >>> law(lambda chance: chance.accept(1, 3), chance=ExactChance)
+    {True: Fraction(1, 3), False: Fraction(2, 3)}
+    """
 
     def __init__(self, branch: Branch) -> None:
         self._branch = branch
@@ -131,7 +146,12 @@ class ExactChance:
 
 @lru_cache(maxsize=10_000)
 def race_law(rows: tuple[Row, ...]) -> dict[Tokens, Fraction]:
-    """{winners: probability} of races of one key under these weights, one after another."""
+    """{winners: probability} of races of one key under these weights, one after another.
+
+    >>> from refspec.exact import race_law
+    >>> race_law(((1, 1), (1, 2)))
+    {(0, 1): Fraction(1, 6), (0, 0): Fraction(1, 3), (1, 1): Fraction(1, 2)}
+    """
 
     def races(chance: Chance) -> Tokens:
         clocks = LazyRace(len(rows[0]))
@@ -141,7 +161,13 @@ def race_law(rows: tuple[Row, ...]) -> dict[Tokens, Fraction]:
 
 
 def exact_row(weights: Array) -> Row:
-    """Weights to pick from, as ints and Fractions. Raises BadProbabilities where there is nothing to pick."""
+    """Weights to pick from, as ints and Fractions. Raises BadProbabilities where there is nothing to pick.
+
+    >>> import numpy as np
+    >>> from refspec.exact import exact_row
+    >>> exact_row(np.array([1, 2]))
+    (1, 2)
+    """
     row = tuple(exactly(weight) for weight in weights)
     if not row or min(row) < 0 or max(row) == 0:
         raise BadProbabilities(f"cannot pick from the weights {row}; they are >= 0 and not all zero")
@@ -149,7 +175,14 @@ def exact_row(weights: Array) -> Row:
 
 
 def exactly(weight: Any) -> Fraction | int:
-    """A weight as an int or a Fraction; a NumPy integer would overflow in silence inside one. Floats are refused."""
+    """A weight as an int or a Fraction; a NumPy integer would overflow in silence inside one. Floats are refused.
+
+    >>> from fractions import Fraction
+    >>> import numpy as np
+    >>> from refspec.exact import exactly
+    >>> exactly(np.int64(2)), exactly(Fraction(1, 2))
+    (2, Fraction(1, 2))
+    """
     if isinstance(weight, Fraction):
         return weight
     if isinstance(weight, (int, np.integer)):
@@ -157,21 +190,7 @@ def exactly(weight: Any) -> Fraction | int:
     raise BadProbabilities(f"the weight {weight!r} is a {type(weight).__name__}; exact enumeration takes ints and Fractions")
 
 
-class Rounds(Protocol):
-    """The loop, a round at a time: `refspec.decoding.loop.rounds`, or another one to be tested like it."""
-
-    def __call__(
-        self,
-        target: LanguageModel,
-        drafter: Drafter,
-        prompt: Sequence[int],
-        *,
-        gamma: int,
-        max_new_tokens: int,
-        stop: Collection[int],
-        chance: Chance,
-        verify: rules.Rule,
-    ) -> Any: ...
+Rounds = Callable[..., Iterator[Round]]  # the loop, a round at a time: `loop.rounds`, or another one to be tested like it
 
 
 def sequence_law(
@@ -179,12 +198,11 @@ def sequence_law(
     drafter: Drafter,
     prompt: Sequence[int] = (),
     *,
-    gamma: int,
     max_new_tokens: int,
     stop: Collection[int] = (),
-    verify: rules.Rule = rules.token,
     rounds: Rounds = loop.rounds,
     max_paths: int = 1_000_000,
+    **options: Unpack[EachRound],
 ) -> dict[Tokens, Fraction]:
     """{generated tokens: probability} of `speculative`, one round enumerated for each distinct text.
 
@@ -192,6 +210,16 @@ def sequence_law(
     round starts its races anew, which is right where the noise of a position that a refused draft has raced is independent
     of the text and the state (`left_over`). max_paths bounds each round. Agrees with `law`, or raises CannotMerge; of
     `rounds`, and of a target, it takes for granted that they carry nothing from round to round.
+
+    Options: gamma, max_new_tokens, stop=(), verify=refspec.verify.token, as in `speculative`.
+
+    >>> from fractions import Fraction
+    >>> import refspec
+    >>> from refspec.exact import sequence_law
+    >>> target, draft = (refspec.TableLM({(): [Fraction(p, 4), Fraction(4 - p, 4)]}) for p in (2, 1))
+    >>> found = sequence_law(target, refspec.ModelDrafter(draft), gamma=2, max_new_tokens=2)
+    >>> sorted(found), set(found.values())
+    ([(0, 0), (0, 1), (1, 0), (1, 1)], {Fraction(1, 4)})
     """
     target, prompt = Remembered(target), tuple(prompt)
     finished: dict[Tokens, Fraction] = {}
@@ -211,16 +239,8 @@ def sequence_law(
 
             def one_round(chance: Chance, text: Tokens = text, state: Hashable = state) -> tuple[Tokens, Hashable, Races]:
                 assert isinstance(chance, ExactChance)  # as `law` has it
-                found = rounds(
-                    target,
-                    carried.at(state),
-                    prompt + text,
-                    gamma=gamma,
-                    max_new_tokens=max_new_tokens - len(text),
-                    stop=stop,
-                    chance=chance,
-                    verify=verify,
-                )
+                left, here = max_new_tokens - len(text), prompt + text
+                found = rounds(target, carried.at(state), here, max_new_tokens=left, stop=stop, chance=chance, **options)
                 emitted = next(found).tokens
                 if ended(text + emitted):
                     return emitted, None, ()
@@ -237,7 +257,14 @@ def sequence_law(
 
 
 class Remembered:
-    """A language model that answers a question it has heard before from memory: along branches, most are."""
+    """A language model that answers a question it has heard before from memory: along branches, most are.
+
+    >>> import refspec
+    >>> from refspec.exact import Remembered
+    >>> coin = Remembered(refspec.TableLM({(): [0.5, 0.5]}))
+    >>> coin.probs((0,)) is coin.probs((0,))
+    True
+    """
 
     def __init__(self, language_model: LanguageModel) -> None:
         self._language_model = language_model
@@ -255,6 +282,12 @@ class Remembered:
 
 
 def total_variation(a: Mapping[Any, Fraction], b: Mapping[Any, Fraction]) -> Fraction:
-    """Half the sum of the differences of two laws: 0 iff they are equal, 1 iff they share no outcome."""
+    """Half the sum of the differences of two laws: 0 iff they are equal, 1 iff they share no outcome.
+
+    >>> from fractions import Fraction
+    >>> from refspec.exact import total_variation
+    >>> total_variation({0: Fraction(1, 2), 1: Fraction(1, 2)}, {0: Fraction(1)})
+    Fraction(1, 2)
+    """
     apart = (abs(a.get(key, Fraction(0)) - b.get(key, Fraction(0))) for key in a.keys() | b.keys())
     return sum(apart, Fraction(0)) / 2
