@@ -30,7 +30,7 @@ class UnsupportedModel(RefspecError):
 
 
 class BadWeights(RefspecError):
-    """Weights that are damaged, misshaped, missing, superfluous or in a refused format."""
+    """Weights that are damaged, misshaped, missing, superfluous or in a format that refspec does not read."""
 
 
 class BadProfile(RefspecError):
@@ -50,7 +50,7 @@ class VocabularyMismatch(RefspecError):
 
 
 class BrokenDrafter(RefspecError):
-    """A drafter broke its contract: more tokens than asked, or one its own law calls impossible (N2)."""
+    """A drafter broke its contract: more tokens than asked, or one its own distribution calls impossible (N2)."""
 
 
 class BrokenRule(RefspecError):
@@ -58,7 +58,7 @@ class BrokenRule(RefspecError):
 
 
 class BadProbabilities(RefspecError):
-    """A row that is no law: negative, NaN, or without any mass to pick from."""
+    """A row that is no distribution: negative, NaN, or without any mass to pick from."""
 
 
 class CacheRange(RefspecError, IndexError):

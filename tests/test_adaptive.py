@@ -39,7 +39,7 @@ class Scripted:
 
 
 @given(st.lists(fractions, max_size=5), st.lists(fractions, min_size=1, max_size=6), fractions)
-def test_the_best_bet_is_the_best_of_all(alphas: list[Fraction], steps: list[Fraction], rate: Fraction) -> None:
+def test_the_best_draft_length_is_the_best_of_all(alphas: list[Fraction], steps: list[Fraction], rate: Fraction) -> None:
     costs = [1 + total for total in itertools.accumulate(steps)]
     gains = []
     for gamma in range(min(len(alphas) + 1, len(costs))):
@@ -47,15 +47,15 @@ def test_the_best_bet_is_the_best_of_all(alphas: list[Fraction], steps: list[Fra
         for alpha in alphas[:gamma]:
             reached.append(reached[-1] * alpha)
         gains.append(sum(reached) - rate * costs[gamma])
-    assert theory.best_bet(alphas, costs, rate) == gains.index(max(gains))
+    assert theory.best_draft_length(alphas, costs, rate) == gains.index(max(gains))
 
 
-def test_at_the_runs_own_rate_the_best_bet_is_the_best_ratio() -> None:
+def test_at_the_runs_own_rate_the_best_draft_length_is_the_best_ratio() -> None:
     """Dinkelbach: at the greatest ratio itself as the rate, the best bet is the gamma that has it."""
     alphas, costs = [Fraction(4, 5)] * 6, [1 + Fraction(gamma, 10) for gamma in range(7)]
     ratios = [theory.expected_tokens(alphas[:gamma]) / costs[gamma] for gamma in range(7)]
     assert (
-        theory.best_bet(alphas, costs, max(ratios))
+        theory.best_draft_length(alphas, costs, max(ratios))
         == ratios.index(max(ratios))
         == theory.best_gamma(Fraction(4, 5), 0, costs.__getitem__, 6)
     )

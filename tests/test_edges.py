@@ -142,7 +142,7 @@ def test_a_logit_of_minus_infinity_is_a_token_of_probability_0() -> None:
 @pytest.mark.parametrize("temperature", [0, 1e-300, 1.0])
 @pytest.mark.parametrize("row", [[-np.inf, -np.inf], [0.0, np.nan], [np.nan, -np.inf], [np.inf, 0.0]])
 def test_a_row_of_logits_without_a_law_is_refused(row: list[float], temperature: float) -> None:
-    with pytest.raises(BadProbabilities, match="no law to draw from"):
+    with pytest.raises(BadProbabilities, match="no distribution to draw from"):
         with_temperature(np.array([[0.0, 1.0], row]), temperature)
 
 

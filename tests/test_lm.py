@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import refspec
 from refspec.decoding.chance import race_of
-from refspec.decoding.lm import Tokens, first_fault, law, require_same_vocabulary
+from refspec.decoding.lm import Tokens, distribution, first_fault, require_same_vocabulary
 from refspec.errors import BadArgument, BadProbabilities, VocabularyMismatch
 
 contexts = st.lists(st.integers(0, 1), max_size=4).map(tuple)
@@ -53,7 +53,7 @@ def test_what_is_no_table_is_refused() -> None:
     ],
 )
 def test_a_row_is_exact_unless_a_float_is_in_it(row: Any, kind: type) -> None:
-    found = law(row)
+    found = distribution(row)
     assert found.dtype == (object if kind is Fraction else np.float64)
     assert all(type(each) is kind for each in found.tolist())
     assert found.tolist() == [kind(each) if kind is float else Fraction(each) for each in np.array(row, object).tolist()]

@@ -254,13 +254,13 @@ NO_PROPOSALS = {
     "too many": (Draft((0, 1, 2)), "returned 3 tokens where at most 2 were asked for"),
     "beyond the vocabulary": (Draft((3,)), "returned token 3; the target's ids run from 0 to 2"),
     "below the vocabulary": (Draft((-1,)), "returned token -1;"),
-    "narrow row": (Draft((0,), np.array([[0.5, 0.5]])), r"laws of shape \(1, 2\); \(1, 3\) is needed"),
-    "a row too many": (Draft((0,), np.array([[1.0, 0.0, 0.0]] * 2)), r"laws of shape \(2, 3\); \(1, 3\) is needed"),
+    "narrow row": (Draft((0,), np.array([[0.5, 0.5]])), r"distributions of shape \(1, 2\); \(1, 3\) is needed"),
+    "a row too many": (Draft((0,), np.array([[1.0, 0.0, 0.0]] * 2)), r"distributions of shape \(2, 3\); \(1, 3\) is needed"),
     "another position": (Draft((0,), start=5), "starts at position 5 where the text has 1 tokens"),
     "no law": (Draft((0,), np.array([[0.5, 0.25, 0.0]])), r"row for position 1 sums to 0\.75, which is off by -2\.5e-01"),
     "negative": (
         Draft((0,), np.array([[1.5, -0.5, 0.0]])),
-        r"row for position 1 gives token 1 the probability -0\.5; a law has entries >= 0",
+        r"row for position 1 gives token 1 the probability -0\.5; a distribution has entries >= 0",
     ),
     "no exact law": (Draft((0,), np.array([[Fraction(1, 2), Fraction(1, 4), Fraction(0)]])), "row for position 1 sums to 3/4"),
 }
@@ -430,7 +430,7 @@ def test_a_table_answers_with_the_longest_suffix() -> None:
         ([0.5, 0.6], "sums to 1.1, which is off by 1.0e-01"),
         ([Fraction(1, 2), Fraction(1, 3)], "sums to 5/6, which is off by -1.7e-01"),
         ([], "sums to 0, which is off by -1.0e[+]00"),
-        ([1.5, -0.5], "gives token 1 the probability -0.5; a law has entries >= 0 that sum to 1"),
+        ([1.5, -0.5], "gives token 1 the probability -0.5; a distribution has entries >= 0 that sum to 1"),
     ],
 )
 def test_a_row_that_is_no_law_is_refused(row: list, said: str) -> None:

@@ -152,12 +152,12 @@ BAD: dict[str, tuple[list[Any], str]] = {
         [0.25, 0.5, 0.25 + 1e-9],
         r"sums to 1.000000001\d*, which is off by 1.0e-09; .* up to 6.7e-16 in float64$",
     ),
-    "too little": ([0.25, 0.5, 0.0], r"sums to 0.75, which is off by -2.5e-01; a law has entries >= 0 that sum to 1 up to"),
-    "negative": ([1.0, 0.5, -0.5], r"gives token 2 the probability -0.5; a law has"),
-    "nan": ([0.5, np.nan, 0.5], r"gives token 1 the probability nan; a law has"),
-    "infinite": ([0.5, np.inf, 0.5], r"sums to inf, which is off by inf; a law has"),
-    "both infinities": ([np.inf, 0.5, -np.inf], r"gives token 2 the probability -inf; a law has"),
-    "all zero": ([0.0, 0.0, 0.0], r"sums to 0.0, which is off by -1.0e\+00; a law has"),
+    "too little": ([0.25, 0.5, 0.0], r"sums to 0.75, which is off by -2.5e-01; a distribution has entries >= 0 that sum to 1"),
+    "negative": ([1.0, 0.5, -0.5], r"gives token 2 the probability -0.5; a distribution has"),
+    "nan": ([0.5, np.nan, 0.5], r"gives token 1 the probability nan; a distribution has"),
+    "infinite": ([0.5, np.inf, 0.5], r"sums to inf, which is off by inf; a distribution has"),
+    "both infinities": ([np.inf, 0.5, -np.inf], r"gives token 2 the probability -inf; a distribution has"),
+    "all zero": ([0.0, 0.0, 0.0], r"sums to 0.0, which is off by -1.0e\+00; a distribution has"),
     "fractions": ([Fraction(1, 4), Fraction(1, 2), Fraction(0)], r"sums to 3/4, which is off by -2.5e-01; .* that sum to 1$"),
 }
 
@@ -183,13 +183,23 @@ def test_a_row_that_is_no_law_is_named_with_its_owner_and_its_position(name: str
 @pytest.mark.parametrize("rows", [[GOOD], [GOOD] * 2, [GOOD] * 4, [[0.5, 0.5]] * 3, GOOD])
 def test_a_target_with_too_many_or_too_few_rows_is_refused(rows: list[Any]) -> None:
     shape = str(np.array(rows).shape).replace("(", r"\(").replace(")", r"\)")
-    refused(Rows(*rows), Shows(GOOD, GOOD), BadProbabilities, rf"^the target returned laws of shape {shape}; \(3, 3\) is needed")
+    refused(
+        Rows(*rows),
+        Shows(GOOD, GOOD),
+        BadProbabilities,
+        rf"^the target returned distributions of shape {shape}; \(3, 3\) is needed",
+    )
 
 
 @pytest.mark.parametrize("rows", [[GOOD], [GOOD] * 3, [[0.5, 0.5]] * 2, GOOD])
 def test_a_drafter_with_too_many_or_too_few_rows_is_refused(rows: list[Any]) -> None:
     shape = str(np.array(rows).shape).replace("(", r"\(").replace(")", r"\)")
-    refused(Rows(*[GOOD] * 3), Shows(*rows), BrokenDrafter, rf"^the drafter returned laws of shape {shape}; \(2, 3\) is needed")
+    refused(
+        Rows(*[GOOD] * 3),
+        Shows(*rows),
+        BrokenDrafter,
+        rf"^the drafter returned distributions of shape {shape}; \(2, 3\) is needed",
+    )
 
 
 def test_rows_are_looked_at_in_every_round() -> None:

@@ -316,7 +316,7 @@ def test_best_gamma_and_whether_one_token_pays(
 @example([Fraction(1, 2)], [1, 2], Fraction(1, 2))  # equals: the least
 @example([Fraction(1)] * 3, [1, 1], Fraction(1))  # fewer costs than chances
 @example([Fraction(1)], [1, 1, 1], Fraction(0))  # and more
-def test_the_best_bet_is_the_least_of_the_best(alphas: list[Fraction], costs: list[int], rate: Fraction) -> None:
+def test_the_best_draft_length_is_the_least_of_the_best(alphas: list[Fraction], costs: list[int], rate: Fraction) -> None:
     """Of tokens less what the time would yield elsewhere, over as many tokens as there are both chances and costs for."""
     gains = []
     for gamma in range(min(len(alphas), len(costs) - 1) + 1):
@@ -325,15 +325,15 @@ def test_the_best_bet_is_the_least_of_the_best(alphas: list[Fraction], costs: li
             reached *= alpha
             tokens += reached
         gains.append(tokens - rate * costs[gamma])
-    assert theory.best_bet(alphas, costs, rate) == gains.index(max(gains))
+    assert theory.best_draft_length(alphas, costs, rate) == gains.index(max(gains))
 
 
 @settings(max_examples=40)
 @given(st.lists(fractions, min_size=2, max_size=4), st.lists(st.integers(1, 8), min_size=5, max_size=5))
-def test_a_run_of_best_bets_at_its_own_rate_is_as_fast_as_any(alphas: list[Fraction], costs: list[int]) -> None:
+def test_a_run_of_best_draft_lengths_at_its_own_rate_is_as_fast_as_any(alphas: list[Fraction], costs: list[int]) -> None:
     """Dinkelbach: at the greatest tokens over cost, the bet gains nothing more, and is one that has this ratio."""
     ratios = [theory.expected_tokens(alphas[:gamma]) / Fraction(costs[gamma]) for gamma in range(len(alphas) + 1)]
-    assert theory.best_bet(alphas, costs, max(ratios)) == ratios.index(max(ratios))
+    assert theory.best_draft_length(alphas, costs, max(ratios)) == ratios.index(max(ratios))
 
 
 @pytest.mark.parametrize("formula", ["token_acceptance", "optimal_acceptance", "sample_match_acceptance", "coupled_acceptance"])

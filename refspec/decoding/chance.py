@@ -30,7 +30,7 @@ class Chance(Protocol):
     def race(self, key: int, weights: Array) -> int:
         """The index whose clock rings first, E[index] / weights[index] with E independent Exp(1).
 
-        The law is that of `pick`; the noise E belongs to the key, so that races of one key under other weights tend to
+        The distribution is that of `pick`; the noise E belongs to the key, so that races of one key under other weights tend to
         agree (arXiv 2408.07978). It consumes no uniform of the sequence.
         """
         ...
@@ -40,7 +40,7 @@ def accept_at(u: float, p: Any, q: Any) -> bool:
     """N2: accept iff p >= q or u * q < p.
 
     A product and not a quotient: u = 0 never accepts p = 0 where q > 0, and p = q is accepted even where u * q
-    would round up to p. The papers write the refusal as u > p / q (arXiv 2211.17192, Algorithm 1).
+    would round up to p. The papers write the rejection as u > p / q (arXiv 2211.17192, Algorithm 1).
 
     >>> from refspec.decoding.chance import accept_at
     >>> accept_at(0.4, p=0.25, q=0.5), accept_at(0.5, p=0.25, q=0.5)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft, Drafter
-from refspec.decoding.lm import LanguageModel, Tokens, require_laws, require_same_vocabulary
+from refspec.decoding.lm import LanguageModel, Tokens, require_distributions, require_same_vocabulary
 from refspec.decoding.optional import optional
 from refspec.decoding.verify import Rule, Verdict
 from refspec.errors import BadArgument, BadProbabilities, BrokenDrafter, BrokenRule
@@ -41,7 +41,7 @@ def guarded(target: LanguageModel, drafter: Drafter, verify: Rule) -> tuple[Prop
 
     def score(tokens: Tokens, last: int) -> Array:
         rows = target.probs(tokens, last=last)
-        require_laws(rows, (last, target.vocab_size), len(tokens) - last + 1, "target", BadProbabilities)
+        require_distributions(rows, (last, target.vocab_size), len(tokens) - last + 1, "target", BadProbabilities)
         return rows
 
     def judge(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
@@ -62,7 +62,7 @@ def checked(draft: Draft, tokens: Tokens, gamma: int, vocab_size: int) -> Draft:
         if not 0 <= token < vocab_size:
             raise BrokenDrafter(f"the drafter returned token {token}; the target's ids run from 0 to {vocab_size - 1}")
     if draft.probs is not None:  # the likeliest slip is to draw from a row that was masked and not renormalised
-        require_laws(draft.probs, (n, vocab_size), len(tokens), "drafter", BrokenDrafter)
+        require_distributions(draft.probs, (n, vocab_size), len(tokens), "drafter", BrokenDrafter)
     if draft.start not in (None, len(tokens)):
         raise BrokenDrafter(f"the draft starts at position {draft.start} where the text has {len(tokens)} tokens")
     return replace(draft, start=len(tokens))

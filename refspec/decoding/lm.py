@@ -1,4 +1,4 @@
-"""What the loop knows of a language model: how many tokens there are, and the law of the next one.
+"""What the loop knows of a language model: how many tokens there are, and the distribution of the next one.
 
 `TableLM` is the smallest thing that is one: a table from contexts to rows, of floats or of Fractions. It is the
 model on which exactness is proved.
@@ -19,7 +19,7 @@ Tokens = tuple[int, ...]
 
 
 class LanguageModel(Protocol):
-    """A next-token law. Anything beyond these two names is optional and asked for with `getattr`:
+    """A next-token distribution. Anything beyond these two names is optional and asked for with `getattr`:
 
     `token_map` (token -> id, for N12) and `context` (how many positions there are).
     """
@@ -28,7 +28,7 @@ class LanguageModel(Protocol):
     def vocab_size(self) -> int: ...
 
     def probs(self, tokens: Tokens, last: int = 1) -> Array:
-        """[last, v]: row i is the law of the token after tokens[: len(tokens) - last + 1 + i].
+        """[last, v]: row i is the distribution of the token after tokens[: len(tokens) - last + 1 + i].
 
         1 <= last <= len(tokens) + 1. A transformer also needs last <= len(tokens): nothing precedes its first token. The loop
         refuses rows that sum to one less closely than `slack` allows.
@@ -37,7 +37,7 @@ class LanguageModel(Protocol):
 
 
 class TableLM:
-    """A law read from a table: the row stored under the longest suffix of the context.
+    """A distribution read from a table: the row stored under the longest suffix of the context.
 
     >>> from fractions import Fraction
     >>> from refspec import TableLM
@@ -46,13 +46,13 @@ class TableLM:
     [Fraction(1, 3), Fraction(2, 3)]
 
     table: contexts (tuples of ids) -> rows [v] that sum to one, exactly for Fractions and up to `slack` for floats. `()`
-    must be there: it answers every context that has no row of its own. Raises BadProbabilities for a row that is no law.
+    must be there: it answers every context that has no row of its own. Raises BadProbabilities for a row that is no distribution.
     """
 
     def __init__(self, table: Mapping[Tokens, Sequence[Any] | Array]) -> None:
         if () not in table:
             raise BadArgument("the table has no row for the empty context (); add the row that answers any other context")
-        self._rows = {tuple(context): law(row, f"the row of context {tuple(context)}") for context, row in table.items()}
+        self._rows = {tuple(context): distribution(row, f"the row of context {tuple(context)}") for context, row in table.items()}
         self._longest = max(len(context) for context in self._rows)
         self.vocab_size = len(self._rows[()])
         for context, row in self._rows.items():
@@ -73,8 +73,8 @@ class TableLM:
         return self._rows[context]
 
 
-def law(row: Sequence[Any] | Array, name: str = "the row") -> Array:
-    """A row [v] as a law: exact (an object array of Fractions) where it holds Fractions or integers, else float64."""
+def distribution(row: Sequence[Any] | Array, name: str = "the row") -> Array:
+    """A row [v] as a distribution: exact (an object array of Fractions) where it holds Fractions or integers, else float64."""
     entries = list(row)
     exact = all(isinstance(entry, (int, np.integer, Fraction)) for entry in entries)
     # int() first: a NumPy integer inside a Fraction overflows in silence.
@@ -87,16 +87,17 @@ def law(row: Sequence[Any] | Array, name: str = "the row") -> Array:
     return made
 
 
-def require_laws(rows: Array, shape: tuple[int, int], start: int, whose: str, error: type[RefspecError]) -> None:
-    """rows are `shape` [n, v] laws, of positions from `start` on. `error` says whose row is none, where, and how far off."""
+def require_distributions(rows: Array, shape: tuple[int, int], start: int, whose: str, error: type[RefspecError]) -> None:
+    """rows are `shape` [n, v] distributions, of positions from `start` on. `error` says whose row is none, where, how far off."""
     if rows.shape != shape:
-        raise error(f"the {whose} returned laws of shape {rows.shape}; {shape} is needed, a row a position and an entry an id")
+        given = f"the {whose} returned distributions of shape {rows.shape}"
+        raise error(f"{given}; {shape} is needed, a row a position and an entry an id")
     if (fault := first_fault(rows)) is not None:
         raise error(f"the {whose}'s row for position {start + fault[0]} {fault[1]}")
 
 
 def first_fault(rows: Array) -> tuple[int, str] | None:
-    """Which of rows [n, v] is the first that is no law, and why; None where all are."""
+    """Which of rows [n, v] is the first that is no distribution, and why; None where all are."""
     floats, allowed = rows.dtype.kind == "f", slack(rows.dtype, rows.shape[-1])
     if not floats and all(map(is_exactly_one, rows.tolist())):
         return None
@@ -112,7 +113,8 @@ def first_fault(rows: Array) -> tuple[int, str] | None:
         what = f"gives token {forbidden[0]} the probability {rows[i, forbidden[0]]}"
     else:
         what = f"sums to {off[i] + 1}, which is off by {float(off[i]):.1e}"
-    return i, f"{what}; a law has entries >= 0 that sum to 1" + (f" up to {allowed:.1e} in {rows.dtype}" if floats else "")
+    up_to = f" up to {allowed:.1e} in {rows.dtype}" if floats else ""
+    return i, f"{what}; a distribution has entries >= 0 that sum to 1{up_to}"
 
 
 def is_exactly_one(row: Sequence[Any]) -> bool:
@@ -125,7 +127,7 @@ def is_exactly_one(row: Sequence[Any]) -> bool:
 
 
 def slack(dtype: np.dtype[Any], vocab_size: int) -> float:
-    """How far from one a law of that many entries may sum: what rounding leaves of a row that was divided by its sum.
+    """How far from one a distribution of that many entries may sum: what rounding leaves of a row that was divided by its sum.
 
     0 but for floats. Each of v - 1 additions, in whatever order, and the division round by eps / 2 of at most the sum, and so
     do the additions of who checks: v * eps in float64. In a narrower type that would let through too much (6e-3 of 49,152

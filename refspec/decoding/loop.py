@@ -55,7 +55,7 @@ def rounds(
     tokens = tuple(prompt)
     end = len(tokens) + max_new_tokens
     while len(tokens) < end:
-        # "Sample gamma guesses from M_q": one fewer than there is room for, since a round ends with a token of its own (N9)
+        # "Sample gamma guesses from M_q": one fewer than are still to come, since a round ends with a token of its own (N9)
         draft = propose(tokens, min(gamma, end - len(tokens) - 1), chance)
 
         # "Run M_p in parallel": on the text, and on the text with every prefix of the draft, in one call

@@ -63,7 +63,7 @@ def drafted_in(found: Round) -> int:
 
 
 def tested_in(found: Round) -> int:
-    """How many drafted tokens were tested: the accepted ones, and the first one refused."""
+    """How many drafted tokens were tested: the accepted ones, and the first one rejected."""
     return min(drafted_in(found), found.accepted + 1)
 
 

@@ -1,7 +1,7 @@
 """The bridge: forward pass + cache + sampling = a `LanguageModel`.
 
-The probability half asks for the law after a sequence of tokens and knows of no cache; the network half continues
-a cache and knows of no law. In between, one question: how much of what is asked do we already remember?
+The probability half asks for the distribution after a sequence of tokens and knows of no cache; the network half continues
+a cache and knows of no distribution. In between, one question: how much of what is asked do we already remember?
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Network(Protocol):
 
 
 class CachedLM:
-    """A network as a next-token law. One a role: target and drafter do not share a cache.
+    """A network as a next-token distribution. One a role: target and drafter do not share a cache.
 
     token_map: token -> id; columns of a padded vocabulary beyond it are cut off first, so a padded id is never
     drawn (N12). `cache` holds exactly the tokens of the last call to `probs`; whoever rolls it back may.

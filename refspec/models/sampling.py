@@ -1,4 +1,4 @@
-"""From logits to the law that is sampled: temperature, then top-k, top-p and min-p (N8).
+"""From logits to the distribution that is sampled: temperature, then top-k, top-p and min-p (N8).
 
 Only the first step leaves the rationals: the others act on probabilities and renormalise, so they run on rows of
 Fractions as they do on float64. They mean what Hugging Face transformers' processors mean; where probabilities are equal,
@@ -17,7 +17,7 @@ from refspec.errors import BadArgument, BadProbabilities
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a row of logits becomes a law. temperature 0 is the argmax, None switches a filter off.
+    """How a row of logits becomes a distribution. temperature 0 is the argmax, None switches a filter off.
 
     Raises BadArgument for temperature < 0 or NaN, top_k < 1, top_p outside (0, 1], min_p outside [0, 1].
 
@@ -74,7 +74,7 @@ def with_temperature(logits: Array, temperature: float) -> Array:
     winners = logits.argmax(axis=-1)[..., None]  # the first of equals, or the first NaN
     best = np.take_along_axis(logits, winners, axis=-1)
     if not np.isfinite(best).all():
-        raise BadProbabilities("a row of logits holds NaN or +inf, or nothing but -inf; there is no law to draw from")
+        raise BadProbabilities("a row of logits holds NaN or +inf, or nothing but -inf; there is no distribution to draw from")
     if temperature == 0:
         one_hot = np.zeros(logits.shape)
         np.put_along_axis(one_hot, winners, 1, axis=-1)
@@ -130,7 +130,7 @@ def min_p(row: Array, p: Any) -> Array:
 
 
 def normalised(row: Array, kept: Array) -> Array:
-    """row [v], kept [v] -> [v]: the law given that the token is one of the kept.
+    """row [v], kept [v] -> [v]: the distribution given that the token is one of the kept.
 
     >>> import numpy as np
     >>> from refspec.models.sampling import normalised

@@ -1,4 +1,4 @@
-"""How far a verification rule takes the text from the target's law: an exact number, 0 for an exact rule.
+"""How far a verification rule takes the text from the target's distribution: an exact number, 0 for an exact rule.
 
 >>> from fractions import Fraction
 >>> from refspec.distance import distance
@@ -39,7 +39,7 @@ def distance(rule: Rule, target_row: Sequence[Any] | Array, draft_row: Sequence[
     >>> distance(refspec.verify.inexact_lenience(half), [half, half], [third, 1 - third])
     Fraction(1, 6)
     """
-    target_row, draft_row = lm.law(target_row), lm.law(draft_row)
+    target_row, draft_row = lm.distribution(target_row), lm.distribution(draft_row)
 
     def emitted(chance: Chance) -> int:
         draft = Draft((chance.pick(draft_row),), draft_row[None], start=0)

@@ -1,10 +1,10 @@
-"""The law of a program that asks chance: run it along every branch, and add up what each branch weighs.
+"""The exact distribution of what a program does with chance: run it along every branch, and add up what each branch weighs.
 
-`law` takes any program. It is run once a path; at each question that is new on the path the first possible answer is
-given and the others are put aside for later runs. Weights are ints or Fractions, so the result is exact and sums to 1.
-The production loop runs under it as it is: nothing here knows what it decodes.
+`law` gives it, as {outcome: probability}, for any program. It is run once a path; at each question
+that is new on the path the first possible answer is given and the others are put aside for later runs. Weights are ints or
+Fractions, so the result is exact and sums to 1. The production loop runs under it as it is: nothing here knows what it decodes.
 
-`sequence_law` gives the law of a whole generation faster. Paths meet where they lead to one text and one state of the
+`sequence_law` gives that of a whole generation faster. Paths meet where they lead to one text and one state of the
 drafter, and it enumerates one round for each of those and lets the weights flow. That is right where what follows depends
 on nothing else; it checks that of every round, and raises CannotMerge where it does not hold.
 """
@@ -207,7 +207,7 @@ def sequence_law(
     """{generated tokens: probability} of `speculative`, one round enumerated for each distinct text.
 
     Texts merge on their tokens, which fix the remaining length, and on what the drafter carries (`draft.state`). Each
-    round starts its races anew, which is right where the noise of a position that a refused draft has raced is independent
+    round starts its races anew, which is right where the noise of a position that a rejected draft has raced is independent
     of the text and the state (`left_over`). max_paths bounds each round. Agrees with `law`, or raises CannotMerge; of
     `rounds`, and of a target, it takes for granted that they carry nothing from round to round.
 
@@ -282,7 +282,7 @@ class Remembered:
 
 
 def total_variation(a: Mapping[Any, Fraction], b: Mapping[Any, Fraction]) -> Fraction:
-    """Half the sum of the differences of two laws: 0 iff they are equal, 1 iff they share no outcome.
+    """Half the sum of the differences of two distributions: 0 iff they are equal, 1 iff they share no outcome.
 
     >>> from fractions import Fraction
     >>> from refspec.exact import total_variation

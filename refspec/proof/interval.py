@@ -1,4 +1,4 @@
-"""The law of float64 code, to the last bit: what each uniform that a generator can return would decide.
+"""The exact distribution of float64 code, to the last bit: what each uniform that a generator can return would decide.
 
 PCG64's `random()` is i / 2**53 with i uniform on [0, 2**53). A question of the loop splits that grid into intervals, one
 for each answer, because its answer is monotone in u. Finding where they end, by bisection through the production
@@ -6,7 +6,7 @@ for each answer, because its answer is monotone in u. Finding where they end, by
 
     law(program, chance=IntervalChance)
 
-is the law of the very floating-point program, rounding included, and `float_bound` says how far from the law of its
+is the distribution of the very floating-point program, rounding included, and `float_bound` says how far from that of its
 rational twin that can be.
 """
 
@@ -51,7 +51,7 @@ class IntervalChance:
 
 @lru_cache(maxsize=100_000)
 def accept_counts(p: float, q: float) -> tuple[int, int]:
-    """How many values of u accept, and how many refuse.
+    """How many values of u accept, and how many reject.
 
     >>> from refspec.proof.interval import accept_counts
     >>> accepted, rejected = accept_counts(0.25, 0.5)
@@ -77,13 +77,13 @@ def pick_counts(weights: bytes) -> tuple[int, ...]:
 
 
 def float_bound(vocab_size: int, draws: int) -> Fraction:
-    """At most this total variation lies between the float64 loop's law and the rational one of the same rows, each over its sum,
-    for the token rule, sample-match and plain decoding; draws bounds a path's.
+    """At most this total variation lies between the float64 loop's distribution and the rational one of the same rows, each over
+    its sum, for the token rule, sample-match and plain decoding; draws bounds a path's.
 
     With e = 2**-53: the mass that a pick gives an index differs from weight / total by one addition, one product u * total at
     either end and the grid, 3e in all, and total from the sum by v e. Summed and halved, a pick moves 2v e. An accept moves 2e,
-    and the rows, each within 2v e of summing to one (`lm.slack`), another 4v e. After a refusal the two rows move the residual
-    by 4v e of the mass that gets there, and its subtractions by e. The worst round drafts one token and refuses it:
+    and the rows, each within 2v e of summing to one (`lm.slack`), another 4v e. After a rejection the two rows move the residual
+    by 4v e of the mass that gets there, and its subtractions by e. The worst round drafts one token and rejects it:
     12v + 3 in three draws, so at most 5v e a draw.
 
     At SmolLM2's vocabulary of 49,152 that is 3e-11 a draw. Counted, a pick from a softmax is 8e-13 away

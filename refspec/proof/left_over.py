@@ -1,6 +1,6 @@
 """Noise that comes back: what a finished round tells of races that later rounds will run again.
 
-The noise of a race belongs to its position. A draft races positions ahead; where it is refused, those behind the refused
+The noise of a race belongs to its position. A draft races positions ahead; where it is rejected, those behind the rejected
 one are raced again. Such a race may be started anew iff, given the round's outcome, its noise is as before. That is
 checked exactly: the outcome must be as likely under each noise of the races left over.
 """
@@ -44,7 +44,7 @@ def likelihood(paths: list[tuple[Races, Fraction]]) -> Fraction:
     """The sum over those paths whose races the noise decides as they did, if it is one number for every noise.
 
     Paths that race the same row first at the same position share a group. In each, every winner must lead to one sum. (That
-    is enough, not needed: sums of several groups could balance. Then the answer is CannotMerge and not a wrong law.)
+    is enough, not needed: sums of several groups could balance. Then the answer is CannotMerge and not a wrong distribution.)
     """
     total = Fraction(0)
     groups: defaultdict[tuple[Hashable, Row], defaultdict[int, list[tuple[Races, Fraction]]]]

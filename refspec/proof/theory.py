@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from refspec.arrays import Array
-from refspec.decoding.draft.adaptive import best_bet as best_bet  # which the drafter itself needs
+from refspec.decoding.draft.adaptive import best_draft_length as best_draft_length  # which the drafter itself needs
 
 Rows = Callable[[tuple[int, ...]], Array]  # the row [v] that follows some drafted tokens
 Cost = Callable[[int], Any]  # of verifying gamma drafted tokens; a table of measurements serves as `table.__getitem__`
@@ -108,7 +108,7 @@ def least_distance(target_row: Array, draft_row: Array, acceptance: Any) -> Any:
     """max(0, acceptance - (1 - TV)): how far from p, in total variation, any rule that accepts this often must end.
 
     Acceptance beyond the optimum is bought at par: token x is drafted and accepted with some probability a(x) <= q(x), so
-    the emitted law exceeds p by at least the sum of (a - p)+. Lenience pays no more than that.
+    the emitted distribution exceeds p by at least the sum of (a - p)+. Lenience pays no more than that.
 
     >>> from refspec.theory import least_distance
     >>> least_distance([0.5, 0.5], [0.75, 0.25], acceptance=1.0)

@@ -16,7 +16,7 @@ from refspec.errors import CacheRange
 class KVCache:
     """N10: rows [:length] are the keys and values of exactly tokens[:length]; what lies beyond is scratch.
 
-    keys and values: [layers, g, capacity, e], allocated once and doubled by `reserve`. A forward pass reserves room,
+    keys and values: [layers, g, capacity, e], allocated once and doubled by `reserve`. A forward pass reserves rows,
     writes each layer's new rows past `length`, and advances `length` once at its end: a pass that is interrupted,
     between any two bytecodes, has changed nothing that counts.
     """
@@ -31,13 +31,13 @@ class KVCache:
         return self.keys.shape[2]
 
     def reserve(self, n: int) -> None:
-        """Make room for n rows past `length`, by doubling."""
+        """Allocate n rows past `length`, by doubling."""
         capacity = self.capacity
         while capacity < self.length + n:
             capacity = max(1, 2 * capacity)
         if capacity > self.capacity:
-            # one array at a time, so that never more than one exists twice; and the keys last, whose room is the
-            # capacity: an interrupt in between leaves values with more room than is counted on, and nothing else
+            # one array at a time, so that never more than one exists twice; and the keys last, whose size is the
+            # capacity: an interrupt in between leaves values with more rows than are counted on, and nothing else
             self.values = self._grown(self.values, capacity)
             self.keys = self._grown(self.keys, capacity)
 
@@ -50,11 +50,11 @@ class KVCache:
     def write(self, layer: int, keys: Array, values: Array) -> tuple[Array, Array]:
         """Put keys and values [g, n, e] of n new tokens past `length`; return the layer's [g, length + n, e], as views.
 
-        Raises CacheRange where there is no room for them.
+        Raises CacheRange where the capacity is too small.
         """
         end = self.length + keys.shape[1]
         if end > self.capacity:
-            raise CacheRange(f"writing rows {self.length} to {end} of a cache with room for {self.capacity}; reserve first")
+            raise CacheRange(f"writing rows {self.length} to {end} of a cache with a capacity of {self.capacity}; reserve first")
         self.keys[layer, :, self.length : end] = keys
         self.values[layer, :, self.length : end] = values
         return self.keys[layer, :, :end], self.values[layer, :, :end]
@@ -62,7 +62,7 @@ class KVCache:
     def advance(self, n: int) -> None:
         """The n rows written past `length` count from now on."""
         if not 0 <= n <= self.capacity - self.length:
-            raise CacheRange(f"advancing by {n} from {self.length} in a cache with room for {self.capacity}")
+            raise CacheRange(f"advancing by {n} from {self.length} in a cache with a capacity of {self.capacity}")
         self.length += n
 
     def rollback(self, length: int) -> None:

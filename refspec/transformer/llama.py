@@ -101,12 +101,12 @@ class Llama:
         for i, layer in enumerate(self.layers):
             qkv = layer.qkv(rms_norm(x, layer.attention_norm, config.norm_eps))  # [n, (h + 2g) e]
             heads = split_heads(qkv, h + 2 * g)  # [h + 2g, n, e]
-            turned, values = heads[: h + g], heads[h + g :]
+            rotated, values = heads[: h + g], heads[h + g :]
             if layer.qk_norm is not None:
-                turned = rms_norm(turned, layer.qk_norm, config.norm_eps)
-            turned = rotate(turned, cos, sin)  # queries and keys, in one go
-            keys, values = cache.write(i, turned[h:], values)  # [g, m, e]
-            found = attend(turned[:h], keys, values, mask, config.attention_scale)  # [h, n, e]
+                rotated = rms_norm(rotated, layer.qk_norm, config.norm_eps)
+            rotated = rotate(rotated, cos, sin)  # queries and keys, in one go
+            keys, values = cache.write(i, rotated[h:], values)  # [g, m, e]
+            found = attend(rotated[:h], keys, values, mask, config.attention_scale)  # [h, n, e]
             x = x + layer.output(merge_heads(found)) * added
             gate, up = halves(layer.gate_up(rms_norm(x, layer.mlp_norm, config.norm_eps)))  # [n, inner]
             x = x + layer.down(silu(gate) * up) * added

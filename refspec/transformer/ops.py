@@ -80,7 +80,7 @@ def silu(x: Array) -> Array:
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
     """x [h, n, e], cos and sin [n, e] -> [h, n, e]: rotary positions, halves not pairs (arXiv 2104.09864)
 
-    Each number of the first half is turned with its partner in the second; `sin` is negative in the first half.
+    Each number of the first half rotates with its partner in the second; `sin` is negative in the first half.
 
     >>> import numpy as np
     >>> from refspec.transformer.ops import rotate
@@ -88,10 +88,10 @@ def rotate(x: Array, cos: Array, sin: Array) -> Array:
     [[[-2.0, 1.0]]]
     """
     first, second = halves(x)
-    turned = np.concatenate([second, first], axis=-1)
-    turned *= sin
-    turned += x * cos
-    return turned
+    rotated = np.concatenate([second, first], axis=-1)
+    rotated *= sin
+    rotated += x * cos
+    return rotated
 
 
 def halves(x: Array) -> tuple[Array, Array]:

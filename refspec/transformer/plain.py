@@ -40,7 +40,7 @@ def read(folder: Path) -> tuple[Weights, Config]:
 
 
 def logits(tokens: Array, weights: Weights, config: Config) -> Array:
-    """tokens [n] -> [n, v]: after each token, a score for every token that could come next; `softmax` makes it chances.
+    """tokens [n] -> [n, v]: after each token, a score for every token that could come next; `softmax` makes them probabilities.
 
     >>> import numpy as np
     >>> from refspec.transformer.plain import logits
@@ -213,7 +213,7 @@ def silu(x: Array) -> Array:
 
 
 def rotate(x: Array, angles: Array) -> Array:
-    """x [h, n, e], angles [n, e / 2] -> [h, n, e]: number j of the first half is turned with number j of the second
+    """x [h, n, e], angles [n, e / 2] -> [h, n, e]: number j of the first half rotates with number j of the second
 
     Rotary positions (arXiv 2104.09864): the product of a query and a key then depends on how far apart they stand.
 

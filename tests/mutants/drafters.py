@@ -94,7 +94,7 @@ class BetsAfterTheDraw(refspec.ModelDrafter):
     def propose(self, tokens: Tokens, gamma: int, chance: refspec.Chance) -> Draft:
         draft = super().propose(tokens, gamma, chance)
         seen = [draft.probs[i][token] for i, token in enumerate(draft.tokens)]
-        n = theory.best_bet(seen, [1 + Fraction(2, 5) * cost for cost in range(len(seen) + 1)], 1)
+        n = theory.best_draft_length(seen, [1 + Fraction(2, 5) * cost for cost in range(len(seen) + 1)], 1)
         return Draft(draft.tokens[:n], draft.probs[:n] if n else None)
 
 

@@ -66,7 +66,7 @@ TestCacheAgainstList = CacheAgainstList.TestCase
 
 def test_write_beyond_the_capacity_is_refused() -> None:
     cache = KVCache(1, 1, 1, np.float32, capacity=2)
-    with pytest.raises(CacheRange, match="writing rows 0 to 3 of a cache with room for 2; reserve first"):
+    with pytest.raises(CacheRange, match="writing rows 0 to 3 of a cache with a capacity of 2; reserve first"):
         cache.write(0, np.zeros((1, 3, 1)), np.zeros((1, 3, 1)))
 
 
@@ -75,7 +75,7 @@ def test_only_rows_that_were_written_may_count() -> None:
     cache = KVCache(1, 1, 1, np.float32, capacity=3)
     cache.advance(2)
     for n in (-1, -2, 2, 3):
-        with pytest.raises(CacheRange, match=f"advancing by {n} from 2 in a cache with room for 3"):
+        with pytest.raises(CacheRange, match=f"advancing by {n} from 2 in a cache with a capacity of 3"):
             cache.advance(n)
         assert cache.length == 2
     cache.advance(0)

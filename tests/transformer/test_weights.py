@@ -170,7 +170,7 @@ def test_a_transposed_weight_lets_go_of_the_array_it_came_from(layout: Any) -> N
     assert owned(kept.weight).nbytes == (stored.nbytes if layout is Rows else Shelf.BLOCK)
 
 
-def test_a_shelf_gives_everyone_room_of_their_own() -> None:
+def test_a_shelf_gives_everyone_positions_left_their_own() -> None:
     shelf = Shelf()
     sizes = [(3, 5), (1,), (0, 4), (2, 2, 2), (Shelf.BLOCK // 4,), (7,), (Shelf.BLOCK // 4 + 1,), (3,)]
     given = [shelf.zeros(size, np.float32) for size in sizes]

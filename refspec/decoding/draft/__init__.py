@@ -14,11 +14,11 @@ from refspec.errors import BrokenDrafter
 
 @dataclass(frozen=True)
 class Draft:
-    """n drafted tokens and the laws they were drawn from (N6).
+    """n drafted tokens and the distributions they were drawn from (N6).
 
-    tokens: n ids. probs: [n, v], row i the law tokens[i] was drawn from, warps included, given the text, the tokens before
-    it and all that the drafter goes by; None where nothing was drawn and every row is a point mass. start: the absolute
-    position of tokens[0]; the loop fills it in.
+    tokens: n ids. probs: [n, v], row i the distribution tokens[i] was drawn from, sampling options applied, given the text, the
+    tokens before it and all that the drafter goes by; None where nothing was drawn and every row is a point mass. start: the
+    absolute position of tokens[0]; the loop fills it in.
 
     >>> import numpy as np
     >>> import refspec
@@ -36,7 +36,7 @@ class Draft:
     def row(self, i: int, like: Array) -> Array:
         """q at position i, [v], in the number type of the target's row `like`.
 
-        Raises BrokenDrafter where q gives the drafted token no chance: then q is not the law it was drawn from (N2).
+        Raises BrokenDrafter where q gives the drafted token probability 0: then q is not the distribution it was drawn from (N2).
         """
         token = self.tokens[i]
         if self.probs is None:
@@ -47,7 +47,7 @@ class Draft:
         if not draft_row[token] > 0:
             raise BrokenDrafter(
                 f"drafted token {token} at position {i} has draft probability {draft_row[token]}; "
-                "a drafter must return the law each token was drawn from"
+                "a drafter must return the distribution each token was drawn from"
             )
         return draft_row
 
@@ -57,7 +57,7 @@ class Drafter(Protocol):
 
     It may go by the text, by earlier rounds and by the tokens it has drawn and shows, not by a draw that it does not show
     (N6). One that calls `chance.race` says `races = True`. It races some positions again, so that it may remember of a draft
-    what the text shows, but nothing of the tokens behind the refused one, not even how many they were.
+    what the text shows, but nothing of the tokens behind the rejected one, not even how many they were.
 
     `state`, where it has one, is a hashable that says all it carries from round to round; see `refspec.draft.state`.
     """

@@ -1,4 +1,4 @@
-"""Knowing when to bet: as many drafted tokens a round as should pay on this machine, and none where none do."""
+"""Drafting as many tokens a round as should pay on this machine, and none where none do."""
 
 from collections.abc import Hashable, Sequence
 from itertools import accumulate
@@ -17,8 +17,8 @@ class AdaptiveDrafter:
     """Asks another drafter for the gamma that maximises expected tokens minus what the round's time would yield elsewhere.
 
     The costs come from a profile; the acceptances from the drafter's own `forecast(tokens, gamma)` where it has one, else
-    from a running share for each position of a draft. The bet goes by what was asked for and by what the text shows of past
-    drafts, never by drafted tokens behind a refusal (N6), so it leaves the law as it is.
+    from a running share for each position of a draft. The choice goes by what was asked for and by what the text shows of past
+    drafts, never by drafted tokens behind a rejection (N6), so it leaves the distribution as it is.
 
     >>> import refspec
     >>> profile = refspec.Profile(verify=(1, 9, 9), draft=0)
@@ -63,10 +63,10 @@ class AdaptiveDrafter:
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         self._learn(tokens)
         costs = [cost + drafted * self.draft_cost for drafted, cost in enumerate(self.profile.verify[: gamma + 1])]
-        wanted = best_bet(self.forecast(tokens, len(costs) - 1), costs, max(1.0, self._tokens / self._cost))
+        wanted = best_draft_length(self.forecast(tokens, len(costs) - 1), costs, max(1.0, self._tokens / self._cost))
         draft = self.drafter.propose(tokens, wanted, chance)
         self._seen, self._drafted = tokens, draft.tokens
-        # Charged for what was asked, not for what came: where a draft stopped tells of tokens behind the refusal (N6)
+        # Charged for what was asked, not for what came: where a draft stopped tells of tokens behind the rejection (N6)
         self._cost += costs[wanted]
         return draft
 
@@ -89,11 +89,11 @@ class AdaptiveDrafter:
         self._accepted = [self.MEMORY * count for count in self._accepted]
         for i in range(len(accepted)):
             self._accepted[i] += 1
-        for i in range(min(len(came), len(self._drafted))):  # and the one that was refused, if any
+        for i in range(min(len(came), len(self._drafted))):  # and the one that was rejected, if any
             self._tested[i] += 1
 
 
-def best_bet(alphas: Sequence[Any], costs: Sequence[Any], rate: Any) -> int:
+def best_draft_length(alphas: Sequence[Any], costs: Sequence[Any], rate: Any) -> int:
     """The gamma of the greatest expected tokens(gamma) - rate * costs[gamma], the least of equals.
 
     alphas: the chance of each drafted token to be accepted if all before it were. costs: of a round that drafts 0, 1, ...
@@ -101,8 +101,8 @@ def best_bet(alphas: Sequence[Any], costs: Sequence[Any], rate: Any) -> int:
     rate of the whole run, and not the round's own ratio (Dinkelbach 1967, Management Science 13(7), on ratios of sums). costs
     has one entry more than drafts are allowed; fewer alphas than that allow fewer.
 
-    >>> from refspec.theory import best_bet
-    >>> best_bet([0.9, 0.1], costs=[1, 1.2, 1.4], rate=1)
+    >>> from refspec.theory import best_draft_length
+    >>> best_draft_length([0.9, 0.1], costs=[1, 1.2, 1.4], rate=1)
     1
     """
     tokens = list(accumulate(accumulate(alphas, mul, initial=1)))  # theory.expected_tokens(alphas[:gamma]), gamma = 0, 1, ...

@@ -9,7 +9,7 @@ class CoupledDrafter(ModelDrafter):
     """Drafts with a smaller model; each guess is the winner of the race of its absolute position. Draws no uniform.
 
     Not with the block rule, and the loop refuses it: there a later guess decides on an earlier one, so what is kept tells
-    something of noise that is raced again in the next round, and the text no longer has the target's law (N6).
+    something of noise that is raced again in the next round, and the text no longer has the target's distribution (N6).
 
     >>> import refspec
     >>> coin = refspec.TableLM({(): [0.5, 0.5]})

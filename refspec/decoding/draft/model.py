@@ -1,4 +1,4 @@
-"""Drafting with a smaller model: draw gamma tokens one by one and remember the laws they came from."""
+"""Drafting with a smaller model: draw gamma tokens one by one and remember the distributions they came from."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class ModelDrafter:
 
     One pick a token, in order (N5). Drafts nothing beyond the draft model's own context. confidence: stop behind the first
     token that the draft model itself gave less than this. That token stays: to drop it after it was drawn would show it
-    with a law it no longer has, and is a bug that has been shipped. Raises BadArgument for one outside [0, 1].
+    with a distribution it no longer has, and is a bug that has been shipped. Raises BadArgument for one outside [0, 1].
 
     >>> import refspec
     >>> coin = refspec.TableLM({(): [0.5, 0.5]})

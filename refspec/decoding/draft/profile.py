@@ -1,4 +1,4 @@
-"""What a machine's passes cost, measured once and kept: the odds on which `AdaptiveDrafter` bets.
+"""What a machine's passes cost, measured once and kept: what `AdaptiveDrafter` chooses by.
 
 A stored profile and never a live timing, so that seed and profile fix the text (N11).
 """
@@ -56,4 +56,4 @@ class Profile:
     @classmethod
     def embedded(cls, few_rows_are_cheap: bool) -> "Profile":
         """The one inside the package for machines whose BLAS multiplies a few rows at the cost of one, or for the others."""
-        return cls.load(EMBEDDED / ("cheap-rows.json" if few_rows_are_cheap else "dear-rows.json"))
+        return cls.load(EMBEDDED / ("avx512.json" if few_rows_are_cheap else "other.json"))

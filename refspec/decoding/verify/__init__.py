@@ -21,7 +21,7 @@ from refspec.decoding.verify.verdict import Verdict, claims, is_exact
 
 Rule = Callable[[Draft, Array, Chance], Verdict]
 
-# By their names on the command line: what keeps the target's law, and what does not.
+# By their names on the command line: what keeps the target's distribution, and what does not.
 EXACT: dict[str, Rule] = {"token": token, "block": block, "sample-match": sample_match, "coupled": coupled}
 INEXACT: dict[str, Rule] = {
     "inexact-typical": inexact_typical(),

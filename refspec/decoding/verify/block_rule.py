@@ -18,7 +18,7 @@ def block(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     """Keep the longest prefix whose test succeeds; go on from the residual of where it ends.
 
     Order of draws: accepts from the whole draft downwards until the first success, none for the empty prefix, then one
-    pick. (The paper tests every prefix upwards and keeps the longest success: the same law, with more draws.)
+    pick. (The paper tests every prefix upwards and keeps the longest success: the same distribution, with more draws.)
 
     >>> import numpy as np
     >>> import refspec

@@ -2,7 +2,8 @@
 
 Daliri, Musco and Suresh 2024, arXiv 2408.07978 (drafter-invariant speculative decoding, by Gumbel sampling). The
 noise of a position, exponential clocks, is a function of the seed and the position; target and draft each take the
-token whose clock rings first at the rate their own law gives it. Similar laws choose the same token most of the time.
+token whose clock rings first at the rate its own distribution gives it. Similar distributions choose the same token most
+of the time.
 """
 
 from refspec.arrays import Array

@@ -1,4 +1,4 @@
-"""Lenience, an INEXACT rule: the token rule with the draft's law made smaller in the test, so that more is accepted.
+"""Lenience, an INEXACT rule: the token rule with the draft's distribution made smaller in the test, so that more is accepted.
 
 arXiv 2211.17192, Appendix A.5: "multiply q(x) by l before comparing with p(x) in Algorithm 1", with l in [0, 1].
 """
@@ -21,9 +21,9 @@ def inexact_lenience(factor: Fraction | float) -> "Rule":
     """Inexact: a rule that accepts each drafted token with probability min(1, p / (l q)), l = factor, 0 < l <= 1.
 
     After a rejection it draws from the token rule's residual, (p - q)+: the paper changes the comparison and leaves the
-    adjustment of Algorithm 1 as it stands. No law to draw from there ends nearer to p: the distance of the emitted law is
-    what acceptance gains, sum min(p / l, q) - sum min(p, q). No token becomes likelier than p / l; some may never be
-    emitted at all. l = 1 is the token rule, and so is any l at temperature 0.
+    adjustment of Algorithm 1 as it stands. No distribution to draw from there ends nearer to p: the distance of what
+    is emitted is what acceptance gains, sum min(p / l, q) - sum min(p, q). No token becomes likelier than p / l; some may never
+    be emitted at all. l = 1 is the token rule, and so is any l at temperature 0.
 
     Order of draws: the token rule's.
 

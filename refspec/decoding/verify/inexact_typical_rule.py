@@ -1,4 +1,4 @@
-"""Typical acceptance, an INEXACT rule: keep what the target finds likely enough, whatever the draft's law was.
+"""Typical acceptance, an INEXACT rule: keep what the target finds likely enough, whatever the draft's distribution was.
 
 Cai et al. 2024, Medusa, arXiv 2401.10774, section 2.3.1 (the criterion is Hewitt et al.'s truncation, arXiv 2210.15191).
 Left out: its tree of candidates, of which the longest accepted prefix wins. Here is one candidate.
@@ -24,7 +24,8 @@ def inexact_typical(epsilon: float = 0.09, delta: float = 0.3) -> "Rule":
     After a rejection it emits the target's most likely token (lowest id of the maximum), and so it does after full
     acceptance and for an empty draft: the paper has no residual, and its step begins with "greedy decoding for the first
     token", accepted unconditionally, which in this loop is the token that ends the round before. So nothing is random but
-    the draft: the emitted law is q where p passes, and all the rest of q on one token. On one-hot rows it is greedy decoding.
+    the draft: what is emitted has distribution q where p passes, and all the rest of q on one token. On one-hot rows it is greedy
+    decoding.
 
     epsilon, delta: between 0 and 1; by default those of the paper's code, where delta is sqrt(epsilon). Below delta = 1 the
     most likely token always passes, since max p >= exp(-entropy). Order of draws: none, not even the last pick.

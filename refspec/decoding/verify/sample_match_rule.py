@@ -1,7 +1,7 @@
 """Sample and compare: what transformers and llama.cpp do when they verify a sampled draft.
 
 It looks biased, since a draft that the target's own sample misses is thrown away whatever p says of it. But what is
-emitted is always that sample, so the law is p by construction; only fewer drafts survive than under the token rule.
+emitted is always that sample, so the distribution is p by construction; only fewer drafts survive than under the token rule.
 """
 
 from refspec.arrays import Array

@@ -10,7 +10,7 @@ from refspec.decoding.verify.verdict import Verdict, claims
 
 @claims(exact=True)
 def token(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
-    """Accept each drafted token with probability min(1, p / q); replace the first one refused from the residual.
+    """Accept each drafted token with probability min(1, p / q); replace the first one rejected from the residual.
 
     Order of draws: one accept for each drafted token until the first rejection, then one pick (N5).
 
@@ -25,7 +25,7 @@ def token(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     for i, drafted in enumerate(draft.tokens):
         target_row = target_probs[i]
         draft_row = draft.row(i, like=target_row)
-        if not chance.accept(target_row[drafted], draft_row[drafted]):  # refused: r_i > p_i(x) / q_i(x)
+        if not chance.accept(target_row[drafted], draft_row[drafted]):  # rejected: r_i > p_i(x) / q_i(x)
             return Verdict(i, chance.pick(residual(target_row, draft_row)))  # t ~ norm(max(0, p - q))
     return Verdict(len(draft.tokens), chance.pick(target_probs[len(draft.tokens)]))  # the bonus: t ~ p
 
