@@ -69,7 +69,7 @@ class Run:
 
     def __init__(
         self,
-        found: Iterator[Round],
+        coming: Iterator[Round],
         *,
         prompt: Tokens,
         tokenizer: Tokenizer | None,
@@ -77,7 +77,7 @@ class Run:
         at_end: str,
         exact: bool | None,
     ) -> None:
-        self._found = found
+        self._coming = coming
         self._prompt = prompt
         self._tokenizer = tokenizer
         self._stream = None if tokenizer is None else Stream(tokenizer)
@@ -89,9 +89,9 @@ class Run:
 
     def __iter__(self) -> Iterator[Piece]:
         started = time.perf_counter()
-        for each in self._found:
-            self._timed.append((each, time.perf_counter() - started))
-            yield Piece(each, self._stream.push(each.tokens) if self._stream else "")
+        for emitted in self._coming:
+            self._timed.append((emitted, time.perf_counter() - started))
+            yield Piece(emitted, self._stream.push(emitted.tokens) if self._stream else "")
             started = time.perf_counter()
         self._finish_reason = "stop" if self._timed and self._timed[-1][0].token in self._stop else self._at_end
 
@@ -115,13 +115,13 @@ class Run:
         >>> run.output.tokens == piece.round.tokens, run.output.finish_reason
         (True, 'interrupted')
         """
-        found = tuple(each for each, _ in self._timed)
-        tokens = tuple(token for each in found for token in each.tokens)
+        done = tuple(emitted for emitted, _ in self._timed)
+        tokens = tuple(token for emitted in done for token in emitted.tokens)
         return Output(
             text=self._tokenizer.decode(tokens) if self._tokenizer else None,
             tokens=tokens,
-            rounds=found,
-            stats=stats(found, [seconds for _, seconds in self._timed], exact=self._exact),
+            rounds=done,
+            stats=stats(done, [seconds for _, seconds in self._timed], exact=self._exact),
             prompt_tokens=self._prompt,
             finish_reason=self._finish_reason,
         )
@@ -168,7 +168,7 @@ def stream(
             raise ContextExceeded(f"the prompt has {len(tokens)} tokens and {named(model)} a context of {context}; shorten it")
         most = min(max_new_tokens, context - len(tokens))
     stop = optional(model, "end_tokens") if stop is None else stop
-    if not all(isinstance(each, int) for each in stop):
+    if not all(isinstance(token, int) for token in stop):
         raise BadArgument(f"stop is {stop!r}; it holds token ids, not texts")
     if not callable(verify):
         raise BadArgument(f"verify is {verify!r}; give a rule, such as refspec.verify.token")
@@ -178,11 +178,11 @@ def stream(
         drafting, gamma = AdaptiveDrafter(drafting, profile), len(profile.verify) - 1
     elif isinstance(gamma, str):
         raise BadArgument(f'gamma is {gamma!r}; it is a number of drafted tokens, or "auto"')
-    found = rounds(
+    coming = rounds(
         target, drafting, tokens, gamma=gamma, max_new_tokens=most, stop=stop, chance=Seeded(seed), verify=verify, record=record
     )
     return Run(
-        found,
+        coming,
         prompt=tokens,
         tokenizer=optional(model, "tokenizer"),
         stop=stop,

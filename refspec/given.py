@@ -73,8 +73,8 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
 def stands_alone(kind: type) -> bool:
     """Whether the class needs no argument."""
     return all(
-        each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
-        for each in inspect.signature(kind).parameters.values()
+        parameter.default is not parameter.empty or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in inspect.signature(kind).parameters.values()
     )
 
 

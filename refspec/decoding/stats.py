@@ -57,19 +57,19 @@ def stats(rounds: Sequence[Round], seconds: Sequence[float], *, exact: bool | No
     )
 
 
-def drafted_in(found: Round) -> int:
+def drafted_in(emitted: Round) -> int:
     """How many tokens were drafted, with what a stop token cut off."""
-    return found.drafted + len(found.cut)
+    return emitted.drafted + len(emitted.cut)
 
 
-def tested_in(found: Round) -> int:
+def tested_in(emitted: Round) -> int:
     """How many drafted tokens were tested: the accepted ones, and the first one rejected."""
-    return min(drafted_in(found), found.accepted + 1)
+    return min(drafted_in(emitted), emitted.accepted + 1)
 
 
-def accepted_in(found: Round) -> int:
+def accepted_in(emitted: Round) -> int:
     """How many drafted tokens the round emitted, with the stop token where that was one."""
-    return found.accepted + bool(found.cut)
+    return emitted.accepted + bool(emitted.cut)
 
 
 def ratio(part: float, whole: float) -> float | None:

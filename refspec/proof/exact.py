@@ -240,8 +240,8 @@ def sequence_law(
             def one_round(chance: Chance, text: Tokens = text, state: Hashable = state) -> tuple[Tokens, Hashable, Races]:
                 assert isinstance(chance, ExactChance)  # as `law` has it
                 left, here = max_new_tokens - len(text), prompt + text
-                found = rounds(target, carried.at(state), here, max_new_tokens=left, stop=stop, chance=chance, **options)
-                emitted = next(found).tokens
+                coming = rounds(target, carried.at(state), here, max_new_tokens=left, stop=stop, chance=chance, **options)
+                emitted = next(coming).tokens
                 if ended(text + emitted):
                     return emitted, None, ()
                 start = len(prompt) + len(text)

@@ -75,8 +75,8 @@ class GPT2:
             qkv = affine(layer_norm(x, *layer.attention_norm, config.norm_eps), layer.qkv)  # [n, 3d]
             queries, keys, values = split_heads(qkv, 3 * h).reshape(3, h, n, -1)  # each [h, n, e]
             keys, values = cache.write(i, keys, values)  # [h, m, e]
-            found = attend(queries, keys, values, mask, (config.width // h) ** -0.5)  # [h, n, e]
-            x = x + affine(merge_heads(found), layer.output)
+            attended = attend(queries, keys, values, mask, (config.width // h) ** -0.5)  # [h, n, e]
+            x = x + affine(merge_heads(attended), layer.output)
             inner = gelu(affine(layer_norm(x, *layer.mlp_norm, config.norm_eps), layer.up))  # [n, inner]
             x = x + affine(inner, layer.down)
         logits = self.head(layer_norm(x[n - last :], *self.norm, config.norm_eps))  # [last, v]

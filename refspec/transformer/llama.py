@@ -106,8 +106,8 @@ class Llama:
                 rotated = rms_norm(rotated, layer.qk_norm, config.norm_eps)
             rotated = rotate(rotated, cos, sin)  # queries and keys, in one go
             keys, values = cache.write(i, rotated[h:], values)  # [g, m, e]
-            found = attend(rotated[:h], keys, values, mask, config.attention_scale)  # [h, n, e]
-            x = x + layer.output(merge_heads(found)) * added
+            attended = attend(rotated[:h], keys, values, mask, config.attention_scale)  # [h, n, e]
+            x = x + layer.output(merge_heads(attended)) * added
             gate, up = halves(layer.gate_up(rms_norm(x, layer.mlp_norm, config.norm_eps)))  # [n, inner]
             x = x + layer.down(silu(gate) * up) * added
         logits = self.head(rms_norm(x[n - last :], self.norm, config.norm_eps))  # [last, v]

@@ -194,12 +194,12 @@ def attention_by_row(queries: Array, keys: Array, values: Array, mask: Array | N
     >>> attention_by_row(ones, ones, values, mask=np.tri(2, dtype=bool), scale=1.0).tolist()
     [[[1.0], [2.0]]]
     """
-    found = np.empty(queries.shape, queries.dtype)
+    attended = np.empty(queries.shape, queries.dtype)
     for row in range(queries.shape[1]):
         alone = queries[:, row : row + 1].copy()  # so that its strides do not tell how many there were
         seen = (keys, values) if mask is None else (allowed(keys, mask[row]), allowed(values, mask[row]))
-        found[:, row : row + 1] = attention(alone, *seen, None, scale)
-    return found
+        attended[:, row : row + 1] = attention(alone, *seen, None, scale)
+    return attended
 
 
 def allowed(x: Array, mask: Array) -> Array:

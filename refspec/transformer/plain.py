@@ -35,8 +35,8 @@ def read(folder: Path) -> tuple[Weights, Config]:
     ((1024, 128), 1)
     """
     config, file = read_config(folder), Checkpoint(folder, np.float64)
-    found = {name: file.read(name, *header.shape) for name, header in file.headers.items() if header.dtype in READ_AS}
-    return {name.removeprefix("transformer.").removeprefix("model."): tensor for name, tensor in found.items()}, config
+    tensors = {name: file.read(name, *header.shape) for name, header in file.headers.items() if header.dtype in READ_AS}
+    return {name.removeprefix("transformer.").removeprefix("model."): tensor for name, tensor in tensors.items()}, config
 
 
 def logits(tokens: Array, weights: Weights, config: Config) -> Array:
@@ -181,8 +181,8 @@ def llama(tokens: Array, weights: Weights, config: LlamaConfig) -> Array:
             queries, keys = norm(queries, f"{attn}.q_norm"), norm(keys, f"{attn}.k_norm")
         queries, keys = rotate(queries, angles), rotate(keys, angles)
         keys, values = (np.repeat(each, h // g, axis=0) for each in (keys, values))  # [h, n, e]: h / g heads share one
-        found = attention(queries, keys, values, config.attention_scale)  # [h, n, e]
-        x = x + linear(merge_heads(found), f"{attn}.o_proj") * added  # [n, d]
+        attended = attention(queries, keys, values, config.attention_scale)  # [h, n, e]
+        x = x + linear(merge_heads(attended), f"{attn}.o_proj") * added  # [n, d]
         y = norm(x, f"layers.{i}.post_attention_layernorm")  # [n, d]
         inner = silu(linear(y, f"{mlp}.gate_proj")) * linear(y, f"{mlp}.up_proj")  # [n, inner]
         x = x + linear(inner, f"{mlp}.down_proj") * added  # [n, d]

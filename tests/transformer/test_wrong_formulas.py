@@ -65,11 +65,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "query and key norms left out": (LLAMA, "if layer.qk_norm is not None", "if False"),
     "query and key norms after the rotation": (
         LLAMA,
-        """turned = rms_norm(turned, layer.qk_norm, config.norm_eps)
-            turned = rotate(turned, cos, sin)""",
-        """turned = rms_norm(rotate(turned, cos, sin), layer.qk_norm, config.norm_eps)
+        """rotated = rms_norm(rotated, layer.qk_norm, config.norm_eps)
+            rotated = rotate(rotated, cos, sin)""",
+        """rotated = rms_norm(rotate(rotated, cos, sin), layer.qk_norm, config.norm_eps)
             else:
-                turned = rotate(turned, cos, sin)""",
+                rotated = rotate(rotated, cos, sin)""",
     ),
     # activations
     "another constant in GELU": (OPS, "0.044715", "0.0447"),
@@ -89,8 +89,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     ),
     "query heads dealt to key heads in turn": (
         LLAMA,
-        "attend(turned[:h], keys",
-        "attend(turned[:h].reshape(h // g, g, n, -1).swapaxes(0, 1).reshape(h, n, -1), keys",
+        "attend(rotated[:h], keys",
+        "attend(rotated[:h].reshape(h // g, g, n, -1).swapaxes(0, 1).reshape(h, n, -1), keys",
     ),
     "values before keys in a stacked matrix": (
         LLAMA,
@@ -120,8 +120,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     # positions
     "rotary pairs, not halves": (
         OPS,
-        "first, second = halves(x)\n    turned = np.concatenate([second, first], axis=-1)",
-        "turned = x.reshape(*x.shape[:-1], -1, 2)[..., ::-1].reshape(x.shape)",
+        "first, second = halves(x)\n    rotated = np.concatenate([second, first], axis=-1)",
+        "rotated = x.reshape(*x.shape[:-1], -1, 2)[..., ::-1].reshape(x.shape)",
     ),
     "rotation the other way for queries and keys alike": (
         LLAMA,
@@ -130,8 +130,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     ),
     "values rotated as well": (
         LLAMA,
-        "turned, values = heads[: h + g], heads[h + g :]",
-        "turned, values = heads[: h + g], rotate(heads[h + g :], cos, sin)",
+        "rotated, values = heads[: h + g], heads[h + g :]",
+        "rotated, values = heads[: h + g], rotate(heads[h + g :], cos, sin)",
     ),
     "another exponent of the frequencies": (LLAMA, "2) / config.head_width)", "2) / (config.head_width - 2))"),
     "the default rope_theta": (LLAMA, "config.rope_theta ** -", "10000.0 ** -"),
@@ -162,13 +162,13 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "the residual multiplier only after attention": (LLAMA, "layer.down(silu(gate) * up) * added", "layer.down(silu(gate) * up)"),
     "the residual multiplier only after the MLP": (
         LLAMA,
-        "layer.output(merge_heads(found)) * added",
-        "layer.output(merge_heads(found))",
+        "layer.output(merge_heads(attended)) * added",
+        "layer.output(merge_heads(attended))",
     ),
     "the residual multiplied, not what is added": (
         LLAMA,
-        "x = x + layer.output(merge_heads(found)) * added",
-        "x = x * added + layer.output(merge_heads(found))",
+        "x = x + layer.output(merge_heads(attended)) * added",
+        "x = x * added + layer.output(merge_heads(attended))",
     ),
     "the embedding for a head that is not tied": (
         WEIGHTS,
@@ -178,11 +178,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "logits multiplied by their divisor": (LLAMA, "logits /=", "logits *="),
     "biases left out": (LLAMA, "y if self.bias is None else y + self.bias", "y"),
     "biases left out of gpt2": (GPT2, "weight(x) + bias", "weight(x)"),
-    "no residual around attention": (GPT2, "x = x + affine(merge_heads(found)", "x = affine(merge_heads(found)"),
+    "no residual around attention": (GPT2, "x = x + affine(merge_heads(attended)", "x = affine(merge_heads(attended)"),
     "an MLP beside attention, not after it": (
         LLAMA,
         "* added\n            gate, up = halves(layer.gate_up(rms_norm(x,",
-        "* added\n            gate, up = halves(layer.gate_up(rms_norm(x - layer.output(merge_heads(found)) * added,",
+        "* added\n            gate, up = halves(layer.gate_up(rms_norm(x - layer.output(merge_heads(attended)) * added,",
     ),
 }
 
