@@ -194,7 +194,7 @@ def tables(draw: st.DrawFn, shapes: tuple[tuple[int, int], ...] = SHAPES) -> tup
     return target, draft, gamma
 
 
-def rows_of(language_model: refspec.LanguageModel) -> theory.Rows:
+def rows_of(language_model: refspec.LanguageModel) -> theory.NextRow:
     return lambda drafted: language_model.probs(drafted)[-1]
 
 

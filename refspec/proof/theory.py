@@ -11,7 +11,7 @@ from typing import Any
 from refspec.arrays import Array
 from refspec.decoding.draft.adaptive import best_draft_length as best_draft_length  # which the drafter itself needs
 
-Rows = Callable[[tuple[int, ...]], Array]  # the row [v] that follows some drafted tokens
+NextRow = Callable[[tuple[int, ...]], Array]  # the row [v] that follows some drafted tokens
 Cost = Callable[[int], Any]  # of verifying gamma drafted tokens; a table of measurements serves as `table.__getitem__`
 
 # --- one drafted token ---
@@ -107,8 +107,8 @@ def lenience_acceptance(target_row: Array, draft_row: Array, factor: Any) -> Any
 def least_distance(target_row: Array, draft_row: Array, acceptance: Any) -> Any:
     """max(0, acceptance - (1 - TV)): how far from p, in total variation, any rule that accepts this often must end.
 
-    Acceptance beyond the optimum is bought at par: token x is drafted and accepted with some probability a(x) <= q(x), so
-    the emitted distribution exceeds p by at least the sum of (a - p)+. Lenience pays no more than that.
+    Acceptance beyond the optimum costs as much distance: token x is drafted and accepted with some probability a(x) <= q(x), so
+    the emitted distribution exceeds p by at least the sum of (a - p)+. Lenience costs no more than that.
 
     >>> from refspec.theory import least_distance
     >>> least_distance([0.5, 0.5], [0.75, 0.25], acceptance=1.0)
@@ -120,7 +120,7 @@ def least_distance(target_row: Array, draft_row: Array, acceptance: Any) -> Any:
 # --- a draft of several tokens, rows depending on what was drafted before ---
 
 
-def token_reach(target: Rows, draft: Rows, gamma: int) -> list[Any]:
+def token_reach(target: NextRow, draft: NextRow, gamma: int) -> list[Any]:
     """P(at least i tokens are accepted), i = 1..gamma, under the token rule. The sum is the expected accepted length.
 
     >>> from refspec.theory import token_reach
@@ -130,7 +130,7 @@ def token_reach(target: Rows, draft: Rows, gamma: int) -> list[Any]:
     return reach(lambda keep, ratio: keep * min(ratio, 1), target, draft, gamma)
 
 
-def block_reach(target: Rows, draft: Rows, gamma: int) -> list[Any]:
+def block_reach(target: NextRow, draft: NextRow, gamma: int) -> list[Any]:
     """The same under block verification: E_q[p_i], i = 1..gamma, p_i the capped products of arXiv 2403.10444, Algorithm 2.
 
     Never below the token rule's: a cap on the whole product takes less than a cap on each factor.
@@ -142,7 +142,7 @@ def block_reach(target: Rows, draft: Rows, gamma: int) -> list[Any]:
     return reach(lambda keep, ratio: min(keep * ratio, 1), target, draft, gamma)
 
 
-def reach(step: Callable[[Any, Any], Any], target: Rows, draft: Rows, gamma: int) -> list[Any]:
+def reach(step: Callable[[Any, Any], Any], target: NextRow, draft: NextRow, gamma: int) -> list[Any]:
     """E_q of what `step` makes of the ratios p / q of a draft's first i tokens, i = 1..gamma, by enumerating all drafts.
 
     >>> from refspec.theory import reach
