@@ -109,10 +109,10 @@ WRONG: dict[str, tuple[str, str, str]] = {
     ),
     "a token that does not see itself": (
         OPS,
-        "np.tri(n, dtype=bool)",
-        "np.tri(n, k=-1, dtype=bool) | np.eye(n, 1, dtype=bool).T | (np.arange(n) == 0)",
+        "else np.tri(n, dtype=bool)",
+        "else np.tri(n, k=-1, dtype=bool) | np.eye(n, 1, dtype=bool).T | (np.arange(n) == 0)",
     ),
-    "a token that sees the next": (OPS, "np.tri(n, dtype=bool)", "np.tri(n, k=1, dtype=bool)"),
+    "a token that sees the next": (OPS, "else np.tri(n, dtype=bool)", "else np.tri(n, k=1, dtype=bool)"),
     "the last key of a block left out": (OPS, "mask[rows].any(axis=0))[-1]) + 1", "mask[rows].any(axis=0))[-1])"),
     "the mask laid over the first keys": (OPS, "[..., m - mask.shape[1] :]", "[..., : mask.shape[1]]"),
     "a block that forgets the past": (OPS, "end = keys.shape[1] - mask.shape[1] + seen", "end = seen"),
