@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from refspec import transcript
+from refspec.brief import brief, by_fields, counted, short
 from refspec.compose import fed_by
 from refspec.decoding import verify as rules
 from refspec.decoding.chance import Seeded
@@ -36,13 +38,15 @@ class Piece:
     round: Round
     text: str
 
+    __repr__ = by_fields
+
 
 @dataclass(frozen=True)
 class Output:
     """A finished generation. tokens are without the prompt; text is without special tokens, None without a tokenizer.
 
     finish_reason: "stop" at a stop token, "length" at max_new_tokens, "context" where the model has no more positions,
-    "interrupted" where the caller broke off.
+    "interrupted" where the caller broke off. In a notebook it shows where each token came from.
 
     >>> import refspec
     >>> out = refspec.generate("tiny-target", "ROMEO:", max_new_tokens=3)
@@ -56,6 +60,16 @@ class Output:
     stats: Stats
     prompt_tokens: Tokens
     finish_reason: str
+    tokenizer: Tokenizer | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return brief(
+            self, short(self.text if self.text is not None else self.tokens), short(self.stats, 110), repr(self.finish_reason)
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: see `refspec.transcript`."""
+        return transcript.html_of(self.rounds, self.stats, self.tokenizer)
 
 
 class Run:
@@ -86,6 +100,10 @@ class Run:
         self._at_end = at_end  # why it ends, if no stop token ends it before
         self._timed: list[tuple[Round, float]] = []
         self._finish_reason = "interrupted"
+
+    def __repr__(self) -> str:
+        tokens = sum(len(each.tokens) for each, _ in self._timed)
+        return brief(self, f"{counted(tokens, 'token')} in {counted(len(self._timed), 'round')}", repr(self._finish_reason))
 
     def __iter__(self) -> Iterator[Piece]:
         started = time.perf_counter()
@@ -124,6 +142,7 @@ class Run:
             stats=stats(done, [seconds for _, seconds in self._timed], exact=self._exact),
             prompt_tokens=self._prompt,
             finish_reason=self._finish_reason,
+            tokenizer=self._tokenizer,
         )
 
 

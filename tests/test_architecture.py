@@ -14,18 +14,20 @@ ROOT = Path(refspec.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 # What each folder or file of refspec may import, beside itself. The probability half never names the network half.
-ANYONE = {"errors", "arrays", "compose"}
+ANYONE = {"errors", "arrays", "brief", "compose"}
 FRONT = {"decoding", "proof", "transformer", "models", "given", "generate", "decode"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "arrays": set(),
+    "brief": set(),
     "compose": set(),
     "decoding": ANYONE,
     "proof": ANYONE | {"decoding"},
     "transformer": ANYONE,
     "models": ANYONE | {"decoding", "transformer"},
     "given": ANYONE | {"decoding", "models"},
-    "generate": ANYONE | {"decoding", "models", "transformer", "given"},
+    "transcript": ANYONE | {"decoding", "models", "proof"},
+    "generate": ANYONE | {"decoding", "models", "transformer", "given", "transcript"},
     "decode": ANYONE | {"decoding", "proof", "given"},
     "cli": ANYONE | FRONT | {"bench", "__version__"},
     "bench": ANYONE | FRONT | {"cli"},  # whose colours and tables it prints with

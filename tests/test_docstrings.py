@@ -64,6 +64,8 @@ PUBLIC = public()
 @pytest.mark.parametrize("name", ["refspec", *MODULES])
 def test_examples_run(name: str) -> None:
     """Each with nothing in scope but what it imports itself."""
+    if name == "refspec.bench.plots":
+        pytest.importorskip("matplotlib", reason="needs the optional extra: pip install '.[plot]'")
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     with np.printoptions(legacy=False, precision=8, suppress=False, linewidth=130):

@@ -9,11 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import refspec
-from refspec.cli.colour import role
 from refspec.decoding import stats as statistics
 from refspec.decoding import verify
 from refspec.decoding.draft import Draft
-from refspec.decoding.round import Round
+from refspec.decoding.round import Round, role
 from refspec.decoding.stats import Stats, stats
 from refspec.proof import theory
 from refspec.proof.exact import law

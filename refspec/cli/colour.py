@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TextIO
 
-from refspec.decoding.round import Round
+from refspec.decoding.round import Round, role
 from refspec.models.tokenizer import Stream, Tokenizer
 
 Paint = Callable[[str, str], str]  # (text, role) -> text in the colour of its role
@@ -32,15 +32,6 @@ def coloured(text: str, role: str) -> str:
 
 def uncoloured(text: str, role: str) -> str:
     return text
-
-
-def role(found: Round) -> str:
-    """What the last token of a round is."""
-    if found.cut:
-        return "accepted"  # a drafted stop token
-    if not found.drafted:
-        return "plain"
-    return "bonus" if found.accepted == found.drafted else "corrected"
 
 
 class Screen:

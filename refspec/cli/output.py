@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from refspec.cli.colour import Paint, role
-from refspec.decoding.round import Round
+from refspec.cli.colour import Paint
+from refspec.decoding.round import Round, role
 from refspec.generate import Output
 from refspec.transformer.blas import blas_threads
 

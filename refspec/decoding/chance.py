@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.brief import brief, short
 from refspec.errors import BadArgument, BadProbabilities, TapeExhausted
 
 
@@ -105,6 +106,9 @@ class Seeded:
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self.u: float | None = None
 
+    def __repr__(self) -> str:
+        return brief(self, short(self._seed), *([] if self.u is None else [f"u={self.u:.4f}"]))
+
     def accept(self, p: Any, q: Any) -> bool:
         return accept_at(self._draw(), p, q)
 
@@ -141,6 +145,9 @@ class Tape:
         for value in self.values:
             if not 0 <= value < 1:
                 raise BadArgument(f"the tape holds {value}; a uniform is at least 0 and below 1")
+
+    def __repr__(self) -> str:
+        return brief(self, short(self.values), f"position={self.position}")
 
     def accept(self, p: Any, q: Any) -> bool:
         return accept_at(self._draw(), p, q)

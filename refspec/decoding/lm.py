@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.brief import brief, counted
 from refspec.decoding.optional import optional
 from refspec.errors import BadArgument, BadProbabilities, RefspecError, VocabularyMismatch
 
@@ -66,6 +67,10 @@ class TableLM:
             raise BadArgument(f"last is {last} for {len(tokens)} tokens; it is between 1 and {len(tokens) + 1}")
         ends = range(len(tokens) - last + 1, len(tokens) + 1)
         return np.stack([self._row(tuple(tokens[max(0, end - self._longest) : end])) for end in ends])
+
+    def __repr__(self) -> str:
+        kind = "exact" if self._rows[()].dtype == object else str(self._rows[()].dtype)
+        return brief(self, counted(self.vocab_size, "token"), counted(len(self._rows), "context"), kind)
 
     def _row(self, context: Tokens) -> Array:
         while context not in self._rows:

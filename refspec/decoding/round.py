@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any
 
 from refspec.arrays import Array
+from refspec.brief import brief, by_fields, counted, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
@@ -32,6 +33,8 @@ class Round:
     record: "Record | None" = None
     cut: Tokens = ()
 
+    __repr__ = by_fields
+
     @property
     def drafted(self) -> int:
         """How many tokens were drafted, without those cut off."""
@@ -57,6 +60,9 @@ class Generation:
     tokens: Tokens
     rounds: tuple[Round, ...]
 
+    def __repr__(self) -> str:
+        return brief(self, short(self.tokens), f"{counted(len(self.tokens), 'token')} in {counted(len(self.rounds), 'round')}")
+
 
 @dataclass(frozen=True)
 class Tested:
@@ -66,6 +72,8 @@ class Tested:
     q: Any
     u: float | None
     accepted: bool
+
+    __repr__ = by_fields
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,17 @@ class Record:
     verdict: Verdict
 
     def __repr__(self) -> str:
-        n, v = len(self.draft.tokens), self.target_probs.shape[-1]
-        return f"Record({n} drafted, {len(self.tested)} tested, {v} tokens in the vocabulary)"
+        drafted, tested, v = len(self.draft.tokens), len(self.tested), self.target_probs.shape[-1]
+        return brief(self, f"{drafted:,} drafted", f"{tested:,} tested", f"{v:,} tokens in the vocabulary")
+
+
+def role(found: Round) -> str:
+    """What the last token of a round is."""
+    if found.cut:
+        return "accepted"  # a drafted stop token
+    if not found.drafted:
+        return "plain"
+    return "bonus" if found.accepted == found.drafted else "corrected"
 
 
 def up_to_stop(draft: Draft, verdict: Verdict, stop: Collection[int]) -> Round:

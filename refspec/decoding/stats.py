@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from refspec.brief import brief, counted
 from refspec.decoding.round import Round
 
 
@@ -33,6 +34,16 @@ class Stats:
     prefill_seconds: float
     decode_seconds: float
     tokens_per_second: float | None
+
+    def __repr__(self) -> str:
+        parts = [f"{counted(self.tokens, 'token')} in {counted(self.rounds, 'round')}"]
+        if self.acceptance_rate is not None:
+            parts.append(f"acceptance rate {self.acceptance_rate:.2f}")
+        if self.tokens_per_target_call is not None:
+            parts.append(f"{self.tokens_per_target_call:.2f} tokens per target call")
+        if self.tokens_per_second is not None:
+            parts.append(f"{self.tokens_per_second:,.1f} tokens/s")
+        return brief(self, *parts)
 
 
 def stats(rounds: Sequence[Round], seconds: Sequence[float], *, exact: bool | None = None) -> Stats:

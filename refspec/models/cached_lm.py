@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.brief import brief, counted, short
 from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, ContextExceeded
 from refspec.models.sampling import Sampling
@@ -40,6 +41,9 @@ class CachedLM:
         self.context: int = network.config.context
         self.cache = network.new_cache()
         self._tokens: Tokens = ()
+
+    def __repr__(self) -> str:
+        return brief(self, short(self.network.config, 80), repr(self.sampling), f"{counted(self.cache.length, 'token')} cached")
 
     def probs(self, tokens: Tokens, last: int = 1) -> Array:
         """[last, v] in float64. Raises BadArgument unless 1 <= last <= len(tokens), ContextExceeded beyond the context."""

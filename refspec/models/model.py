@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.brief import brief, short
 from refspec.errors import BadArgument, BadConfig, ContextExceeded, ModelNotFound
 from refspec.models import home
 from refspec.models.cached_lm import CachedLM, check_ids, tokens_of
 from refspec.models.sampling import Sampling
 from refspec.models.tokenizer import Tokenizer
-from refspec.transformer.config import GPT2Config, LlamaConfig, read_config
+from refspec.transformer.config import GPT2Config, LlamaConfig, read_config, size_of
 from refspec.transformer.gpt2 import GPT2, load_gpt2
 from refspec.transformer.keys import read_json
 from refspec.transformer.llama import Llama, load_llama
@@ -35,6 +36,14 @@ class Model:
     network: GPT2 | Llama
     tokenizer: Tokenizer | None
     end_tokens: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        """
+        >>> import refspec
+        >>> refspec.load("tiny-target")
+        Model('tiny-target', gpt2, 10 layers x 160, 1,024 tokens, context 256)
+        """
+        return brief(self, short(self.name), size_of(self.config))
 
     @property
     def config(self) -> GPT2Config | LlamaConfig:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from refspec.brief import brief, counted
 from refspec.errors import BadTokenizer
 from refspec.transformer.keys import read_json
 
@@ -30,6 +31,9 @@ class Tokenizer:
         self.token_map: dict[str, int] = self._library.get_vocab(with_added_tokens=True)
         if not self.token_map:
             raise BadTokenizer(f"{path} has no tokens; fetch the model again")
+
+    def __repr__(self) -> str:
+        return brief(self, counted(len(self.token_map), "token"))
 
     def encode(self, text: str, *, special: bool = True) -> tuple[int, ...]:
         """The ids of `text`. special: with what the tokenizer puts around a text, such as a begin token.

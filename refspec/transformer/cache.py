@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.brief import brief
 from refspec.errors import CacheRange
 
 
@@ -25,6 +26,11 @@ class KVCache:
         self.keys: Array = np.zeros((layers, kv_heads, capacity, head_width), dtype)
         self.values: Array = np.zeros((layers, kv_heads, capacity, head_width), dtype)
         self.length = 0
+
+    def __repr__(self) -> str:
+        layers, heads, _, width = self.keys.shape
+        held = f"{self.length:,} of {self.capacity:,} positions"
+        return brief(self, held, f"{layers} layers x {heads} heads x {width}", str(self.keys.dtype))
 
     @property
     def capacity(self) -> int:

@@ -7,6 +7,7 @@ those that change nothing about logits. A key on none of them is refused by name
 from dataclasses import dataclass
 from pathlib import Path
 
+from refspec.brief import brief, counted
 from refspec.errors import BadConfig, ModelNotFound, UnsupportedModel
 from refspec.transformer.keys import Keys, read_json
 
@@ -24,6 +25,9 @@ class GPT2Config:
     inner: int
     norm_eps: float
     tied: bool
+
+    def __repr__(self) -> str:
+        return brief(self, size_of(self))
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,17 @@ class LlamaConfig:
     attention_scale: float
     logits_divisor: float
 
+    def __repr__(self) -> str:
+        return brief(self, size_of(self))
+
 
 Config = GPT2Config | LlamaConfig
+
+
+def size_of(config: Config) -> str:
+    """The family, how deep and wide the network is, and how much it can read and say: what tells models apart."""
+    sizes = f"{counted(config.layers, 'layer')} x {config.width}, {counted(config.vocab_size, 'token')}"
+    return f"{config.model_type}, {sizes}, context {config.context:,}"
 
 
 LLAMA_FAMILY = ("llama", "qwen2", "qwen3", "granite")

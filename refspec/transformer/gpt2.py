@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.brief import brief, by_fields
 from refspec.transformer.cache import KVCache
-from refspec.transformer.config import GPT2Config
+from refspec.transformer.config import GPT2Config, size_of
 from refspec.transformer.linear import Linear, linear
 from refspec.transformer.ops import attention, attention_by_row, causal, gelu, layer_norm, merge_heads, split_heads
 from refspec.transformer.weights import Checkpoint
@@ -36,6 +37,8 @@ class Layer:
     up: Affine  # [inner, d]
     down: Affine  # [d, inner]
 
+    __repr__ = by_fields
+
 
 @dataclass(frozen=True)
 class GPT2:
@@ -46,6 +49,9 @@ class GPT2:
     norm: Norm
     head: Linear  # [v, d]; the embedding itself where they are tied
     row_invariant: bool = False  # a row's bits depend on its own text only, not on what shares the pass
+
+    def __repr__(self) -> str:
+        return brief(self, size_of(self.config), str(self.dtype))
 
     @property
     def dtype(self) -> Any:

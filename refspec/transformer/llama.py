@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.brief import brief, by_fields
 from refspec.transformer.cache import KVCache
-from refspec.transformer.config import LlamaConfig
+from refspec.transformer.config import LlamaConfig, size_of
 from refspec.transformer.linear import Linear, linear
 from refspec.transformer.ops import (
     attention,
@@ -45,6 +46,8 @@ class Projection:
     weight: Linear  # [out, in]
     bias: Array | None  # [out]
 
+    __repr__ = by_fields
+
     def __call__(self, x: Array) -> Array:
         """x [n, in] -> [n, out]"""
         y = self.weight(x)
@@ -61,6 +64,8 @@ class Layer:
     gate_up: Projection  # [2 inner, d]
     down: Projection  # [d, inner]
 
+    __repr__ = by_fields
+
 
 @dataclass(frozen=True)
 class Llama:
@@ -71,6 +76,9 @@ class Llama:
     norm: Array  # [d]
     head: Linear  # [v, d]; the embedding itself where they are tied
     row_invariant: bool = False  # a row's bits depend on its own text only, not on what shares the pass
+
+    def __repr__(self) -> str:
+        return brief(self, size_of(self.config), str(self.dtype))
 
     @property
     def dtype(self) -> Any:

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.brief import by_fields
 from refspec.decoding.chance import Chance
 from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.decoding.optional import optional
@@ -32,6 +33,8 @@ class Draft:
     tokens: Tokens
     probs: Array | None = None
     start: int | None = None
+
+    __repr__ = by_fields
 
     def row(self, i: int, like: Array) -> Array:
         """q at position i, [v], in the number type of the target's row `like`.

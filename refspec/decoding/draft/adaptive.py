@@ -5,6 +5,7 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
+from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft, Drafter
 from refspec.decoding.draft.profile import Profile
@@ -36,6 +37,9 @@ class AdaptiveDrafter:
         self.profile = profile
         self.draft_cost = profile.draft if optional(drafter, "language_model") is not None else 0.0
         self._start_again()
+
+    def __repr__(self) -> str:
+        return brief(self, short(self.drafter, 90), short(self.profile, 80))
 
     def _start_again(self) -> None:
         most = len(self.profile.verify) - 1

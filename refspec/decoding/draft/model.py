@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from refspec.arrays import Array
+from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft, positions_left
 from refspec.decoding.lm import LanguageModel, Tokens
@@ -32,6 +33,10 @@ class ModelDrafter:
             raise BadArgument(f"confidence is {confidence}; it is a probability, 0 never to stop early")
         self.language_model = language_model
         self.confidence = confidence
+
+    def __repr__(self) -> str:
+        stops = [f"confidence={short(self.confidence)}"] if self.confidence else []
+        return brief(self, short(self.language_model, 120), *stops)
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         start = len(tokens)

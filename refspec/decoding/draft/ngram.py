@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from refspec.brief import brief
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
@@ -46,6 +47,9 @@ class NgramDrafter:
         self.longest = longest
         self.shortest = shortest
         self._forget()
+
+    def __repr__(self) -> str:
+        return brief(self, f"longest={self.longest}", f"shortest={self.shortest}")
 
     def _forget(self) -> None:
         self._tokens: Tokens = ()

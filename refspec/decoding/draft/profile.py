@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from refspec.brief import by_fields
 from refspec.errors import BadProfile
 
 EMBEDDED = Path(__file__).parents[2] / "embedded" / "profiles"
@@ -27,6 +28,8 @@ class Profile:
     verify: tuple[float, ...]
     draft: float
     about: str = ""
+
+    __repr__ = by_fields
 
     def __post_init__(self) -> None:
         if not self.verify or self.verify[0] != 1 or not all(0 < cost < float("inf") for cost in self.verify):

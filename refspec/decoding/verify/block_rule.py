@@ -26,7 +26,7 @@ def block(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     >>> draft = refspec.Draft((0,), np.array([[0.75, 0.25]]), start=0)
     >>> target_probs = np.array([[0.25, 0.75], [0.5, 0.5]])
     >>> block(draft, target_probs, refspec.Tape([0.9, 0.5]))
-    Verdict(accepted=0, token=1, record=None)
+    Verdict(accepted=0, token=1)
     """
     n = len(draft.tokens)
     # keep[i] is p_i of the paper: the chance that i tokens stay, given that they were drafted.

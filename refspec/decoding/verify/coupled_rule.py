@@ -26,7 +26,7 @@ def coupled(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     >>> draft = refspec.Draft((0,), np.array([[0.75, 0.25]]), start=0)
     >>> target_probs = np.array([[0.25, 0.75], [0.5, 0.5]])
     >>> coupled(draft, target_probs, refspec.Tape([0.5, 0.5]))
-    Verdict(accepted=0, token=1, record=None)
+    Verdict(accepted=0, token=1)
     """
     if draft.start is None:
         raise BrokenDrafter("the draft does not say at which position it starts; the coupled rule races by position: set start")

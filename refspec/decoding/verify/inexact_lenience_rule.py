@@ -33,7 +33,7 @@ def inexact_lenience(factor: Fraction | float) -> "Rule":
     >>> draft = refspec.Draft((0,), np.array([[0.75, 0.25]]), start=0)
     >>> target_probs = np.array([[0.25, 0.75], [0.5, 0.5]])
     >>> inexact_lenience(0.5)(draft, target_probs, refspec.Tape([0.9, 0.5]))
-    Verdict(accepted=0, token=1, record=None)
+    Verdict(accepted=0, token=1)
     """
     if not 0 < factor <= 1:
         raise BadArgument(f"the lenience factor is {factor}; it is above 0 and at most 1, where 1 is exact")

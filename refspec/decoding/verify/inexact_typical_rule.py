@@ -36,7 +36,7 @@ def inexact_typical(epsilon: float = 0.09, delta: float = 0.3) -> "Rule":
     >>> draft = refspec.Draft((0,), np.array([[0.75, 0.25]]), start=0)
     >>> target_probs = np.array([[0.25, 0.75], [0.5, 0.5]])
     >>> inexact_typical(epsilon=0.25, delta=1)(draft, target_probs, refspec.Tape([]))
-    Verdict(accepted=0, token=1, record=None)
+    Verdict(accepted=0, token=1)
     """
     if not (0 <= epsilon <= 1 and 0 <= delta <= 1):
         raise BadArgument(f"epsilon is {epsilon} and delta {delta}; both are between 0 and 1")

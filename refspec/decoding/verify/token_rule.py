@@ -20,7 +20,7 @@ def token(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
     >>> draft = refspec.Draft((0,), np.array([[0.75, 0.25]]), start=0)
     >>> target_probs = np.array([[0.25, 0.75], [0.5, 0.5]])
     >>> token(draft, target_probs, refspec.Tape([0.9, 0.5]))
-    Verdict(accepted=0, token=1, record=None)
+    Verdict(accepted=0, token=1)
     """
     for i, drafted in enumerate(draft.tokens):
         target_row = target_probs[i]

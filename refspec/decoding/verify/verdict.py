@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from refspec.brief import by_fields
 from refspec.decoding.optional import optional
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Verdict:
     accepted: int
     token: int
     record: "Record | None" = None
+
+    __repr__ = by_fields
 
 
 def claims(*, exact: bool, looks_ahead: bool = False) -> Callable[[AnyRule], AnyRule]:
