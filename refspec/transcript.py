@@ -144,7 +144,7 @@ def legend(tokens: Sequence[Token]) -> str:
     names = [f'<span><span class="{name}">{name}</span>: {what}</span>' for name, what in ROLES.items() if name in found]
     if "corrected" in found:
         names.append('<label><input type="checkbox">show what was <s>refused</s></label>')
-    return f'<div class="refspec-legend">{"".join(names)}</div>'
+    return f'<div class="refspec-legend">{" ".join(names)}</div>'
 
 
 def figures(rounds: Sequence[Round], stats: Stats) -> str:
@@ -176,7 +176,7 @@ def predicted(rounds: Sequence[Round]) -> tuple[float, ...]:
 
 def overlaps(record: Record) -> list[float] | None:
     """sum min(p, q) for each drafted token that was tested; None where another rule than the token rule did it."""
-    if len(record.tested) > len(record.draft.tokens) or (record.draft.tokens and not record.tested):
+    if len(record.tested) > len(record.draft.tokens):
         return None
     found = []
     for i, test in enumerate(record.tested):

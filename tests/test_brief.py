@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import refspec
-from refspec.brief import LIMIT, brief, by_fields, short
+from refspec.brief import LIMIT, PART, brief, by_fields, short
 from refspec.decoding import round as rounds
 from refspec.generate import stream
 
@@ -92,6 +92,7 @@ def test_values_are_short() -> None:
     assert short((np.zeros(2, np.float32),)) == "(float32 [2],)"
     assert short([1] * 1000, width=20) == "[1, 1, 1, 1, ... 996 more]"
     assert short("x" * 10**6) == "'" + "x" * 56 + "..."
+    assert len(short({i: i for i in range(1000)})) == PART
     assert len(brief("", "x" * 1000)) == LIMIT - 1
     assert repr(rounds.Tested(np.float64(0.5), 0.25, None, True)) == "Tested(p=0.5, q=0.25, u=None, accepted=True)"
     assert by_fields(refspec.Draft((1, 2), start=4)) == "Draft(tokens=(1, 2), start=4)"

@@ -83,6 +83,31 @@ def test_the_pages_text_is_the_text(text: str) -> None:
     assert shown.tags <= {"div", "style", "span", "label", "input", "s", "table", "thead", "tbody", "tr", "th", "td"}
 
 
+class Words:
+    """A tokenizer whose ids are places in a list of texts."""
+
+    token_map: dict[str, int] = {}  # noqa: RUF012
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def decode(self, ids: Any) -> str:
+        return "".join(self.words[i] for i in ids)
+
+
+def test_a_token_that_is_markup_is_escaped_wherever_it_stands() -> None:
+    """Kept, in place of a refused one, refused, and in what a refused one's note says."""
+    words = ("<script>alert(1)</script>", "</div>&lt;", "\"><b x='", "\r\n")
+    rounds = [Round((0, 2, 0), 1, 1), Round((3, 1), 2, 0), Round((2,), 0, 2)]
+    html = html_of(rounds, stats(rounds, [0.0] * 3), Words(*words))  # type: ignore[arg-type]
+    shown = Page(html)
+    assert shown.text == words[0] + words[1] + words[3] + words[1] + words[0] + words[2]
+    assert not shown.tags & {"script", "b"}
+    assert shown.spans[1][0]["data-refused"] == words[2] + words[0]
+    assert shown.spans[1][0]["title"] == f"corrected\nrefused: {words[2]!r}"
+    assert "\r" not in html  # a browser would make a newline of it
+
+
 def test_a_nul_shows_as_its_symbol() -> None:
     assert page("a\0b").text == "a\N{SYMBOL FOR NULL}b"
 
@@ -91,6 +116,7 @@ def test_half_a_character_belongs_to_the_token_that_completes_it() -> None:
     spans = page("\U0001f600!").spans  # three bytes a round
     assert [(each["class"], text) for each, text in spans] == [("accepted", "\U0001f600"), ("corrected", "!")]
     assert spans[0][0]["title"] == "accepted\n\naccepted\n\nbonus\n\naccepted"
+    assert spans[1][0]["title"] == "corrected\nrefused: '!'"  # and nothing of the tokens before it
 
 
 def test_a_character_left_incomplete_stands_at_the_end() -> None:
@@ -114,6 +140,7 @@ def test_each_kind_has_a_legend_and_an_underline_of_its_own() -> None:
     for style in ("solid", "wavy", "double", "line-through"):
         assert style in html
     assert 'type="checkbox"' in html
+    assert "</span> <span>" in html  # where a narrow page breaks the legend
     assert "corrected</span>:" not in html_of(rounds[:1], stats(rounds[:1], [0.0]), None)
     assert 'type="checkbox"' not in html_of(rounds[:1], stats(rounds[:1], [0.0]), None)
     assert "http" not in html
@@ -135,6 +162,15 @@ def test_on_hover_it_tells_what_was_compared() -> None:
         )
         spans = Page(html_of(out.rounds, stats(out.rounds, [0.0] * len(out.rounds)), None)).spans
         assert spans[0][0]["title"] == title
+
+
+def test_a_test_of_something_else_than_p_against_q_is_not_passed_off_as_one() -> None:
+    for rule, tells in ((refspec.verify.token, True), (refspec.verify.RULES["inexact-lenience"], False)):
+        drafter = refspec.ModelDrafter(DRAFT)
+        out = refspec.speculative(
+            TARGET, drafter, (), gamma=2, max_new_tokens=9, chance=refspec.Seeded(0), verify=rule, record=True
+        )
+        assert ("u = " in html_of(out.rounds, stats(out.rounds, [0.0] * len(out.rounds)), None)) is tells
 
 
 def test_without_a_record_hovering_tells_the_kind() -> None:
@@ -177,3 +213,15 @@ def test_an_output_shows_itself_and_prints_as_text(tmp_path: Path) -> None:
         assert Page(out._repr_html_()).text == str(out.text).replace("\0", "\N{SYMBOL FOR NULL}")
         assert str(out) == repr(out)
         assert "<" not in str(out).replace(repr(str(out.text)[:60])[:55], "")
+
+
+def test_a_rule_that_asks_more_than_once_for_a_token_promises_nothing() -> None:
+    def twice(draft: Draft, target_probs: Any, chance: Any) -> refspec.verify.Verdict:
+        verdict = refspec.verify.token(draft, target_probs, chance)
+        chance.accept(1, 2)
+        return verdict
+
+    out = refspec.speculative(
+        TARGET, refspec.ModelDrafter(TARGET), (), gamma=1, max_new_tokens=4, chance=refspec.Seeded(0), verify=twice, record=True
+    )
+    assert predicted(out.rounds) == ()
