@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return 2
     try:
-        options.run(options)
+        code: int | None = options.run(options)
     except (RefspecError, OSError) as error:  # OSError: a full disk, a folder that may not be written
         complain(str(error))
         return 2
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain(f"interrupted; {options.interrupted}")
         return 130
-    return 0
+    return code or 0  # most commands have no answer but that they are done
 
 
 def complain(message: str) -> None:
@@ -96,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--force", action="store_true", help="fetch it again even if it is there")
 
     short = "say what a model folder holds and whether refspec can run it"
-    command = add("inspect", short, f"{short.capitalize()}.", "tiny-target")
+    command = add("inspect", short, f"{short.capitalize()}: exit code 2 if it cannot.", "tiny-target")
     command.set_defaults(run=run_inspect, interrupted="nothing was kept")
     command.add_argument("model", help="a folder, or the name of a model")
 
@@ -156,8 +156,10 @@ def run_fetch(options: argparse.Namespace) -> None:
         print(f"{options.name} is ready in {fetch(options.name, force=options.force)}")
 
 
-def run_inspect(options: argparse.Namespace) -> None:
-    print(describe(options.model))
+def run_inspect(options: argparse.Namespace) -> int:
+    text, runs = describe(options.model)
+    print(text)
+    return 0 if runs else 2
 
 
 SHAPE = ("vocab", "context", "layers", "width", "heads")  # settings that a model to start from has already

@@ -16,8 +16,8 @@ from refspec.transformer.config import read_config
 from refspec.transformer.weights import READ_AS, Header, tensor_headers
 
 
-def describe(model: str) -> str:
-    """A few lines on a model given as a folder or by its name."""
+def describe(model: str) -> tuple[str, bool]:
+    """A few lines on a model given as a folder or by its name, and whether refspec runs it."""
     folder = find(model)
     raw = _raw_config(folder)
     facts = {"folder": str(folder), "architecture": _architecture(raw)}
@@ -36,7 +36,7 @@ def describe(model: str) -> str:
         if unread:
             refusals.append(f"tensors in {', '.join(unread)}; it reads {', '.join(READ_AS)}")
     facts["refspec"] = "refuses it: " + "; ".join(refusals) if refusals else "runs it, as far as config and headers tell"
-    return "\n".join(f"{name:<14}{fact}" for name, fact in facts.items())
+    return "\n".join(f"{name:<14}{fact}" for name, fact in facts.items()), not refusals
 
 
 def _raw_config(folder: Path) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_what_it_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_refusal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "config.json").write_text('{"model_type": "mamba", "architectures": ["MambaForCausalLM"]}')
-    assert main(["inspect", str(folder)]) == 0
+    assert main(["inspect", str(folder)]) == 2
     said = lines(capsys)
     assert said["architecture"] == "mamba MambaForCausalLM"
     assert said["refspec"].startswith("refuses it: ")
@@ -53,13 +53,13 @@ def test_the_refusal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_quantised_dtype_is_a_refusal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_file({"wte.weight": np.zeros((10, 8), np.int8)}, folder / "model.safetensors")
-    assert main(["inspect", str(folder)]) == 0
+    assert main(["inspect", str(folder)]) == 2
     assert lines(capsys)["refspec"] == "refuses it: tensors in I8; it reads F32, F16, BF16"
 
 
 def test_no_weights(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "model.safetensors").unlink()
-    assert main(["inspect", str(folder)]) == 0
+    assert main(["inspect", str(folder)]) == 2
     said = lines(capsys)
     assert said["refspec"].startswith("refuses it: ")
     assert "parameters" not in said
