@@ -4,6 +4,9 @@ Everything a user can get wrong ends in a `RefspecError` of one line. Code catch
 `except refspec.RefspecError`; the command line prints the line and exits with 2.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class RefspecError(Exception):
     """What every error that refspec raises on purpose is. Its message is one printable line, whatever a file put into it."""
@@ -75,3 +78,15 @@ class CannotMerge(RefspecError):
 
 class TapeExhausted(RefspecError):
     """A `Tape` was asked for more numbers than were written on it."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """What to put into a message behind a misspelt or unfinished name: the nearest known one, or nothing where none is near.
+
+    >>> from refspec.errors import did_you_mean
+    >>> did_you_mean("tiny-traget", ["tiny-target", "tiny-draft"]), did_you_mean("gpt5", ["tiny-target"])
+    (' (did you mean tiny-target?)', '')
+    """
+    known = list(known)
+    near = [each for each in known if given and each.startswith(given)] or get_close_matches(given, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

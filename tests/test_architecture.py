@@ -72,9 +72,7 @@ def test_nothing_outside_chance_draws() -> None:
         ), path
 
 
-def test_the_probability_half_runs_where_only_numpy_exists() -> None:
-    """In a fresh interpreter that cannot import anything else from outside the standard library."""
-    program = """
+WALL = """
 import sys
 
 class Wall:
@@ -83,12 +81,26 @@ class Wall:
             raise ImportError(f"{name} is behind the wall")
 
 sys.meta_path.insert(0, Wall())
+"""
+
+
+def test_the_probability_half_runs_where_only_numpy_exists() -> None:
+    """In a fresh interpreter that cannot import anything else from outside the standard library."""
+    program = """
+import refspec.decoding
 import refspec
 coin = refspec.TableLM({(): [0.5, 0.5]})
 out = refspec.speculative(coin, refspec.ModelDrafter(coin), (), gamma=2, max_new_tokens=6, chance=refspec.Seeded(0))
 assert len(out.tokens) == 6
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", WALL + program], check=True)
+
+
+@pytest.mark.parametrize("command", [(), ("generate",), ("prove",), ("bench",), ("models",), ("demo",)])
+def test_help_is_there_where_only_numpy_exists(command: tuple[str, ...]) -> None:
+    program = f"from refspec.cli.main import main; main({[*command, '--help']})"
+    said = subprocess.run([sys.executable, "-c", WALL + program], check=True, capture_output=True, text=True)
+    assert said.stdout.startswith("usage: refspec")
 
 
 # `help(refspec.stream)` must show what a person can say, so it writes down again what the loop takes.

@@ -447,7 +447,7 @@ def test_a_bad_prompts_file_is_one_line(line: str, tmp_path: Path) -> None:
         (["--chat"], "this model has no chat template"),
         (["--times", "0"], "times is 0; it is at least 1"),
         (["--limit", "0"], "limit is 0; it is at least 1"),
-        (["--max-new-tokens", "1"], "max_new_tokens is 1; it is at least 2"),
+        (["--max-new-tokens", "1"], "--max-new-tokens is 1; it is at least 2"),
         (["--max-new-tokens", "400"], "no prompt and 400 new tokens fit in tiny-target's context of 256"),
         (["--gamma", "-1"], "gamma is -1"),
         (["--gamma", "3", "--profile", "a.json"], "give both or neither"),

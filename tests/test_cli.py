@@ -20,12 +20,12 @@ import pytest
 from folders import BEGIN_ID, END_ID, LLAMA, TURN_ID, write_folder, write_tokenizer
 
 import refspec
-from refspec.cli import engine, exits, generate
+from refspec.cli import demo, engine, exits, generate
 from refspec.cli import main as cli
 from refspec.cli.colour import Screen, coloured, painter, uncoloured
 from refspec.cli.output import table
 from refspec.decoding.round import Round
-from refspec.decoding.verify import RULES
+from refspec.decoding.verify import RULES, is_exact
 from refspec.errors import BadProbabilities
 
 PROMPT = "to be, or not to be, to be, or not"
@@ -117,7 +117,9 @@ def test_the_text_goes_to_stdout_and_one_line_of_figures_to_stderr(run: Run, fol
         f"{len(expected.tokens)} tokens | {expected.stats.tokens_per_target_call:.2f} tokens per target call | "
     )
     assert f"acceptance rate {expected.stats.acceptance_rate:.3f} | {expected.stats.accepted} accepted, " in err
-    assert re.search(r"prefill \d+\.\d\d s \| decode \d+\.\d\d s \| \d+\.\d tokens/s \| seed 5 \| (\d+|-) threads", err)
+    assert re.search(
+        r"prefill \d+\.\d\d s \| decode \d+\.\d\d s \| \d+\.\d tokens/s \| seed 5 \| (1 thread|(\d+|-) threads) ", err
+    )
     assert err.endswith(f"finish reason: {expected.finish_reason}\n")
 
 
@@ -242,7 +244,13 @@ def test_json_is_one_object_of_text_tokens_rounds_and_figures(run: Run, folder: 
     assert answer["tokens"] == list(expected.tokens)
     assert answer["prompt_tokens"] == list(PROMPT.encode())
     assert answer["rounds"] == [
-        {"drafted": each.drafted, "accepted": each.accepted, "token": each.token, "draft_tokens": list(each.draft_tokens)}
+        {
+            "drafted": each.drafted,
+            "accepted": each.accepted,
+            "token": each.token,
+            "draft_tokens": list(each.draft_tokens),
+            "cut": list(each.cut),
+        }
         for each in expected.rounds
     ]
     figures = {name: value for name, value in asdict(expected.stats).items() if name not in ("tokens", "rounds")}
@@ -254,6 +262,23 @@ def test_json_is_one_object_of_text_tokens_rounds_and_figures(run: Run, folder: 
             assert answer[name] == value, name
     assert (answer["finish_reason"], answer["seed"], answer["model"]) == (expected.finish_reason, 3, "target")
     assert answer["threads"] is None or answer["threads"] >= 1
+
+
+def test_the_rounds_add_up_to_the_statistics_where_a_stop_token_was_drafted(run: Run, folder: Path) -> None:
+    common = ("generate", PROMPT, "--model", folder, "--draft", folder, "--json", "--max-new-tokens", 20)
+    stop = parsed(run(*common)[1])["tokens"][1]  # the draft is the target: all of it is accepted
+    answer = parsed(run(*common, "--stop", stop)[1])
+    assert sum(len(each["cut"]) for each in answer["rounds"]) > 1
+    assert answer["drafted"] == sum(each["drafted"] + len(each["cut"]) for each in answer["rounds"])
+    assert answer["accepted"] == sum(each["accepted"] + bool(each["cut"]) for each in answer["rounds"])
+
+
+def test_one_of_a_kind_is_not_plural(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads, said in ((1, "| 1 thread |"), (2, "| 2 threads |"), (None, "| - threads |")):
+        monkeypatch.setattr("refspec.cli.output.blas_threads", lambda threads=threads: threads)
+        err = run("generate", "x", "--model", folder, "--max-new-tokens", 1)[2]
+        assert err.startswith("1 token | ")
+        assert said in err
 
 
 def test_json_has_null_where_there_is_nothing_to_divide_by(run: Run, folder: Path) -> None:
@@ -371,8 +396,9 @@ def test_an_answer_says_how_it_was_made_whatever_a_label_is_called(
     labels = {"id": 7, "text": "mine", "line": 99, "finish_reason": "never"}
     lines = write_lines(tmp_path / "in.jsonl", {"prompt": "a", "max_new_tokens": 2, **labels})
     for drafter, named in ((["--ngram"], "ngram"), (["--draft", draft_folder], str(draft_folder)), ([], None)):
-        for rule in ("token", "block"):
-            answer = parsed(run("generate", "--jsonl", lines, "--model", folder, *drafter, "--verify", rule)[1])
+        for rule in ("token", "block") if drafter else ("token",):
+            verify = ["--verify", rule] if drafter else []
+            answer = parsed(run("generate", "--jsonl", lines, "--model", folder, *drafter, *verify)[1])
             assert (answer["draft"], answer["verify"], answer["model"]) == (named, rule, "target")
             assert (answer["id"], answer["line"], answer["max_new_tokens"]) == (7, 1, 2)
             assert answer["text"] != "mine"
@@ -400,7 +426,7 @@ def test_a_stop_id_is_any_the_model_can_say(run: Run, tmp_path: Path, with_token
         lines = write_lines(tmp_path / "in.jsonl", {"prompt": [1], "stop": stop, "max_new_tokens": 1})
         code, _, err = run("generate", "--jsonl", lines, "--model", folder)
         assert code == (0 if allowed else 2), stop
-        assert allowed or f"stop {stop} is no token id of model; they run from 0 to {last}" in err
+        assert allowed or f"stop is {stop}, which is no token id of model; they run from 0 to {last}" in err
 
 
 @pytest.mark.parametrize("options", [(), ("--row-invariant",)])
@@ -439,7 +465,7 @@ BAD_LINES = {
     '{"prompt": "a", "top_p": "high"}': "top_p is 'high'; it is a number or null",
     '{"prompt": "a", "top_p": 2}': "top_p is 2",
     '{"prompt": "a", "stop": "two tokens"}': "is 10 tokens",
-    '{"prompt": "a", "stop": [1.5]}': "1.5 is no token id",
+    '{"prompt": "a", "stop": [1.5]}': "stop is 1.5, which is no token id",
     '{"prompt": "a", "model": "gpt2"}': '"model" is the same for all lines',
     '{"messages": [{"role": "user"}]}': "messages is",
     '{"messages": []}': "messages is []",
@@ -501,28 +527,37 @@ def assert_refused(result: tuple[int, str, str], reason: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["x", "--gamma", "-1", "--ngram"], "gamma is -1"),
+        (["x", "--gamma", "-1", "--ngram"], "--gamma is -1"),
         (["x", "--gamma", "much", "--ngram"], "'much' is neither a whole number nor auto"),
         (["x", "--gamma", "auto", "--ngram", "--profile", "no/such/file"], "no/such/file: no such file"),
         (["x", "--ngram", "--profile", "no/such/file"], "give both or neither"),
-        (["x", "--temperature", "-0.1"], "temperature is -0.1"),
-        (["x", "--temperature", "nan"], "temperature is nan"),
-        (["x", "--temperature", "inf"], "temperature is inf"),
-        (["x", "--top-k", "0"], "top_k is 0"),
-        (["x", "--top-p", "0"], "top_p is 0"),
-        (["x", "--top-p", "1.01"], "top_p is 1.01"),
-        (["x", "--top-p", "nan"], "top_p is nan"),
-        (["x", "--min-p", "-1"], "min_p is -1"),
-        (["x", "--max-new-tokens", "-1"], "max_new_tokens is -1"),
-        (["x", "--seed", "-1"], "seed is -1"),
+        (["x", "--gamma", "4"], "--gamma has no effect without a drafter"),  # the default, but asked for
+        (["x", "--verify=token"], "--verify has no effect without a drafter"),
+        (["x", "--gamma", "auto", "--profile", "y"], "--gamma has no effect without a drafter"),
+        (["x", "--temperature", "0", "--top-p", "0.9"], "--top-p has no effect at --temperature 0"),
+        (["--jsonl", "x", "--json"], "--json has no effect beside --jsonl"),
+        (["x", "--temperature", "-0.1"], "--temperature is -0.1"),
+        (["x", "--temperature", "nan"], "--temperature is nan"),
+        (["x", "--temperature", "inf"], "--temperature is inf"),
+        (["x", "--top-k", "0"], "--top-k is 0; it is at least 1, or left out to keep every token"),
+        (["x", "--top-p", "0"], "--top-p is 0"),
+        (["x", "--top-p", "1.01"], "--top-p is 1.01"),
+        (["x", "--top-p", "nan"], "--top-p is nan"),
+        (["x", "--min-p", "-1"], "--min-p is -1"),
+        (["x", "--max-new-tokens", "-1"], "--max-new-tokens is -1"),
+        (["x", "--seed", "-1"], "--seed is -1"),
         (["x", "--seed", "one"], "invalid int value: 'one'"),
         (["x", "--stop", "259"], "they run from 0 to 258"),  # padded: it could never be drawn
-        (["x", "--stop", ""], "stop '' is 0 tokens"),
-        (["x", "--stop", "ab"], "stop 'ab' is 2 tokens"),
+        (["x", "--stop", ""], "--stop is '', which is 0 tokens"),
+        (["x", "--stop", "ab"], "--stop is 'ab', which is 2 tokens"),
         (["x", "--verify", "hope"], "invalid choice: 'hope'"),
+        (["x", "--ngram", "--verify", "blok"], "(did you mean block?)"),
         (["x", "--ngram", "--draft", "y"], "not allowed with argument"),
         (["x", "--draft", "no-such-draft"], "no-such-draft is neither a folder nor a known model"),
-        (["x", "--gam", "3"], "unrecognized arguments: --gam"),  # an abbreviation may mean something else tomorrow
+        (
+            ["x", "--gam", "3"],
+            "--gam is no option of refspec generate (did you mean --gamma?)",
+        ),  # an abbreviation may mean something else tomorrow
         (["x", "y"], "unrecognized arguments: y"),
         (["x", "--file", "y"], "PROMPT, --file and --jsonl"),
         (["-", "--jsonl", "-"], "PROMPT, --file and --jsonl"),
@@ -541,15 +576,42 @@ def test_a_mistake_is_one_line_and_exit_code_2(run: Run, folder: Path, arguments
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "COMMAND"),
         (["speak"], "invalid choice: 'speak'"),
+        (["generte", "x"], "(did you mean generate?)"),
+        (["generate", "x", "--modle", "gpt2"], "--modle is no option of refspec generate (did you mean --model?)"),
+        (["bench", "--gamma", "4", "--profile", "x"], "--profile has no effect without --gamma auto; give both or neither"),
+        (["bench", "--max-new-tokens", "1"], "--max-new-tokens is 1; it is at least 2"),
+        (["demo", "--gamma", "0"], "--gamma is 0; the demo drafts 1 to 159 tokens a round"),
+        (["demo", "--gamma", "160"], "--gamma is 160; the demo drafts 1 to 159 tokens a round"),
+        (["demo", "--seed", "-1"], "--seed is -1"),
         (["generate", "x"], "--model"),
         (["generate", "x", "--model", "gpt2"], "run: python -m weights_tools fetch gpt2"),
         (["generate", "x", "--model", "gpt3"], "gpt3 is neither a folder nor a known model"),
+        (["generate", "x", "--model", "tiny-traget"], "known model (did you mean tiny-target?); known are tiny-target, "),
     ],
 )
 def test_a_mistake_before_there_is_a_model(run: Run, arguments: list[str], reason: str) -> None:
     assert_refused(run(*arguments), reason)
+
+
+def test_a_misspelt_name_may_be_one_on_disk(run: Run, tmp_path: Path) -> None:
+    write_folder(tmp_path / "home" / "models" / "acme--parrot")
+    assert_refused(run("generate", "x", "--model", "acme/parot"), "did you mean acme/parrot?")
+
+
+def test_a_line_speaks_of_its_own_names_and_a_prompt_may_look_like_an_option(run: Run, folder: Path, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "in.jsonl", {"prompt": "a", "top_p": 2})
+    assert "line 1: top_p is 2; it is above 0 and at most 1, or None" in run("generate", "--jsonl", lines, "--model", folder)[2]
+    assert run("generate", "--model", folder, "--max-new-tokens", 1, "--", "--gamma")[0] == 0
+
+
+def test_chat_is_for_texts(run: Run, folder: Path, tmp_path: Path) -> None:
+    lines = write_lines(
+        tmp_path / "in.jsonl", {"messages": [{"role": "user", "content": "Hi"}]}, {"prompt": [1]}, {"prompt": "Hi"}
+    )
+    code, out, err = run("generate", "--jsonl", lines, "--model", folder, "--chat", "--max-new-tokens", 1)
+    assert (code, parsed(out)["line"]) == (2, 3)
+    assert [line.partition(": --chat ")[2][:13] for line in err.splitlines()] == ["has no effect"] * 2
 
 
 def test_an_empty_prompt_is_refused_where_the_tokenizer_would_begin_a_text(run: Run, tmp_path: Path) -> None:
@@ -787,9 +849,14 @@ def test_demo_needs_nothing_and_shows_what_it_promises(run: Run, monkeypatch: py
     assert (code, err) == (0, "")
     assert all(f"\033[{code}m" in painted for code in ("32", "35", "36", "2;9"))  # accepted, corrected, bonus, refused
 
-    total, rounds = int(re.findall(r"^(\d+) tokens took", out, re.MULTILINE)[0]), int(re.findall(r"of (\d+) rounds", out)[0])
+    total, rounds = (
+        int(re.findall(r"^(\d+) tokens took", out, re.MULTILINE)[0]),
+        int(re.findall(r"^Rounds \d+ to \d+ of (\d+)", out, re.MULTILINE)[0]),
+    )
     rows = re.findall(r"^ +(\d+) +(\d+) +(\d+)  ", out, re.MULTILINE)
-    assert [int(number) for number, _, _ in rows] == list(range(1, len(rows) + 1))
+    begin, end = map(int, re.findall(r"^Rounds (\d+) to (\d+) of", out, re.MULTILINE)[0])
+    assert [int(number) for number, _, _ in rows] == list(range(begin, end + 1))
+    accepted_a_round = sum(int(accepted) for _, _, accepted in rows) / len(rows)
     assert all(0 <= int(accepted) <= int(drafted) == 4 for _, drafted, accepted in rows)
 
     measured, predicted = map(float, re.findall(r"^acceptance rate +([\d.]+) +([\d.]+)", out, re.MULTILINE)[0])
@@ -800,6 +867,30 @@ def test_demo_needs_nothing_and_shows_what_it_promises(run: Run, monkeypatch: py
     assert expected == pytest.approx((1 - predicted**5) / (1 - predicted), rel=0.05)  # from a rate rounded to 2 digits
     assert re.search(r"\d ms plainly and \d+ ms speculatively: [\d.]+ times", out)
     assert "`refspec prove`" in out
+    assert accepted_a_round == pytest.approx(a_call - 1, abs=0.1)  # a window like the whole
+
+
+def test_the_window_is_the_first_that_is_most_like_all() -> None:
+    def rounds(*accepted: int) -> list[Round]:
+        return [Round((0,) * 4, each, 0) for each in accepted]
+
+    poor, fair, rich = [0] * 12, [1, 3] * 6, [4] * 12
+    assert demo.typical(rounds(*poor, *fair, *rich)) == 12
+    assert demo.typical(rounds(*fair, *fair)) == 0
+    assert demo.typical(rounds(1, 2)) == 0
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_demo_fits_the_terminal_and_takes_gamma_and_seed(run: Run, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refspec.cli.demo.RUNS", 1)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = run("demo", "--gamma", 12, "--seed", 2)[1]
+    told = out[out.index("Two draws from") :]
+    assert max(map(len, told.splitlines())) <= columns + max(0, 75 - columns)  # a row of the table takes up to 75
+    assert max(map(len, told.splitlines())) > columns * 0.8  # wrapped where the terminal ends, and not before
+    assert "12 tokens drafted a round" in out
+    assert "with seed 2" in out
+    assert {int(drafted) for drafted in re.findall(r"^ +\d+ +(\d+) +\d+  ", out, re.MULTILINE)} == {12}
 
 
 def test_demo_says_the_same_text_every_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -832,6 +923,24 @@ def test_version_and_help(run: Run) -> None:
     code, out, _ = run("generate", "--help")
     assert code == 0
     assert all(word in out for word in ("NO_COLOR", "standard error", "JSONL", "--min-p"))
+    assert all("examples:\n  refspec" in run(name, "--help")[1] for name in ("generate", "prove", "bench", "demo"))
+
+
+@pytest.mark.parametrize("name", ["generate", "prove"])
+def test_help_explains_each_rule_on_one_line(run: Run, name: str) -> None:
+    out = run(name, "--help")[1]
+    for rule, real in RULES.items():
+        exact = "exact" if is_exact(real) else "INEXACT"
+        assert re.search(rf"^  {rule} +{exact} +\w.{{20,90}}$", out, re.MULTILINE), rule
+    assert max(map(len, out.splitlines())) <= 120  # what is wrapped by hand
+
+
+def test_without_a_command_there_is_help_and_a_code_that_stops_a_script(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = run()
+    assert (code, out) == (2, "")
+    assert err == run("--help")[1]
+    monkeypatch.setattr(sys, "argv", ["refspec"])
+    assert cli.main() == 2
 
 
 @pytest.mark.real

@@ -67,7 +67,7 @@ def test_a_fetched_model_is_found_by_its_name_and_another_is_named_with_its_reme
     monkeypatch.setenv("REFSPEC_HOME", str(tmp_path / "home"))
     with pytest.raises(ModelNotFound, match=r"gpt2 is not on this machine .* python -m weights_tools fetch gpt2$"):
         home.find("gpt2")
-    with pytest.raises(ModelNotFound, match=r"a/b/c is neither a folder nor a known model .*tiny-target.*gpt2"):
+    with pytest.raises(ModelNotFound, match=r"a/b/c is neither a folder nor a known model; .*tiny-target.*gpt2"):
         home.find("a/b/c")
     assert home.folder_of("a/b/c") == tmp_path / "home" / "models" / "a--b--c"
     for name in ("gpt2", "a/b/c"):

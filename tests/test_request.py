@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,15 @@ def test_a_line_has_the_defaults_but_for_what_it_says() -> None:
     found = read({"prompt": "a", "seed": 9, "top_k": None, "id": 3, "text": {"any": "thing"}})
     assert found == Request("a", {**SETTINGS, "seed": 9, "top_k": None}, ("e",), True, {"id": 3, "text": {"any": "thing"}})
     assert DEFAULTS.settings == SETTINGS == {**SETTINGS, "seed": 1}
-    assert read({"prompt": [1, 2]}).prompt == (1, 2)
+
+
+def test_a_chat_option_is_for_texts() -> None:
+    text_only = replace(DEFAULTS, chat=False)
     messages = [{"role": "user", "content": "Hi"}]
-    assert read({"messages": messages}).prompt == messages
+    for given, prompt in (({"prompt": [1, 2]}, (1, 2)), ({"messages": messages}, messages)):
+        assert from_line(json.dumps(given).encode(), text_only).prompt == prompt
+        with pytest.raises(BadArgument, match='--chat has no effect on "messages" or token ids'):
+            read(given)
 
 
 @pytest.mark.parametrize(("given", "stop"), [(None, None), ("x", ["x"]), (7, [7]), ([], []), (["x", 7], ["x", 7])])

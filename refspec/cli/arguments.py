@@ -1,49 +1,174 @@
 """What can be asked of the command line: its commands, their options and defaults, and `--help`."""
 
 import argparse
-from typing import NoReturn
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import refspec
-from refspec.decoding.verify import RULES
-from refspec.errors import BadArgument
+from refspec.decoding.verify import RULES, is_exact
+from refspec.errors import BadArgument, did_you_mean
 
 GENERATE = """\
 The text goes to standard output, in colour on a terminal: accepted drafts green, corrections magenta, bonus tokens cyan
 (NO_COLOR switches colours off, FORCE_COLOR on). One line of figures follows on standard error, so that
 `refspec generate ... > story.txt` keeps only the text."""
 
-EPILOG = """\
+GENERATE_EPILOG = """\
 examples:
   refspec generate "The capital of France is" --model smollm2-135m --temperature 0
   refspec generate --chat "Name three colours." --model smollm2-135m --ngram
   cat notes.txt | refspec generate --model gpt2 --draft distilgpt2 --gamma 3 --json
 
-JSONL: each line is an object with "prompt" (a text or token ids) or "messages" (a chat), and whichever of "seed", "gamma",
-"max_new_tokens", "temperature", "top_k", "top_p", "min_p" and "stop" it wants otherwise than the options say. Its answer is
-one line as --json prints it, with the number of the line; further keys, such as "id", are copied. A bad line is reported
-on standard error and the others go on; the exit code is then 2."""
+JSONL: each line is an object with "prompt" (a text or token ids) or "messages" (a chat), and whichever of "seed",
+"gamma", "max_new_tokens", "temperature", "top_k", "top_p", "min_p" and "stop" it wants otherwise than the options say.
+Its answer is one line as --json prints it, with the number of the line; further keys, such as "id", are copied. A bad
+line is reported on standard error and the others go on; the exit code is then 2."""
 
 BENCH = """\
 Measure what passes cost on this machine, then decode a file of prompts plainly and speculatively in turn, and show the
 speed-up beside what the costs predict. A few minutes on SmolLM2-135M; --quick takes one."""
 
+BENCH_EPILOG = """\
+examples:
+  refspec bench --quick
+  refspec bench --model smollm2-135m --save-profile mine.json
+  refspec bench --model gpt2 --draft distilgpt2 --gamma 3 --json"""
+
+PROVE = """\
+Check a verification rule exactly, on models drawn at random whose probabilities are fractions: run the production loop
+on them along every branch, and compare the distribution of the texts with plain decoding's. A difference of 0 is an
+exact 0, on the models that were drawn; docs/exactness.md has the proof for all. Exit code 1 where they differ."""
+
+PROVE_EPILOG = """\
+examples:
+  refspec prove --verify block --models 3
+  refspec prove --verify inexact-typical
+  refspec prove --mutant residual-is-p      (in a checkout)"""
+
+DEMO = "Show speculative decoding at work, on the two small models inside the package."
+
+DEMO_EPILOG = """\
+examples:
+  refspec demo
+  refspec demo --seed 3 --gamma 2"""
+
+ABOUT_RULES = {
+    "token": "accept each drafted token with probability min(1, p / q): the paper's rule",
+    "block": "decide on the draft as a whole; on average, accepts at least as many tokens as token",
+    "sample-match": "draw from the target, and accept a drafted token where it is the one drawn",
+    "coupled": "target and draft draw with the same noise; accept where they agree",
+    "inexact-typical": "accept whatever the target finds likely enough, and refuse the rest",
+    "inexact-lenience": "like token, but accept up to twice as often",
+}
+
+
+def about_rules() -> str:
+    """One line a rule: what it does, and whether it keeps the target's distribution."""
+    exactness = {True: "exact", False: "INEXACT", None: "unknown"}
+    lines = [f"  {name:<17}{exactness[is_exact(rule)]:<9}{ABOUT_RULES[name]}" for name, rule in RULES.items()]
+    heading = "verification rules (exact: the text has the target's distribution; p: the target's probability, q: the draft's):"
+    return "\n".join([heading, *lines])
+
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with a mistake raised as everywhere else."""
+    """argparse, with a mistake raised as everywhere else, and the nearest name beside a misspelt one."""
 
     def error(self, message: str) -> NoReturn:
+        if wrong := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message += did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))
         raise BadArgument(f"{message} ({self.prog} --help lists what there is)")
+
+
+class Command(Parser):
+    """The parser of one command, which keeps the options that were given as `given`: a default is not one of them."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known = self._option_string_actions
+        before = itertools.takewhile(lambda each: each != "--", args)
+        given = [each.partition("=")[0] for each in before if each.startswith("--")]
+        for option in given:
+            if option not in known:  # here, since argparse would name a missing option first
+                self.error(f"{option} is no option of {self.prog}{did_you_mean(option, known)}")
+        options, rest = super().parse_known_args(args, namespace)
+        options.given = given
+        return options, rest
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Options that have an effect only where something else was chosen."""
+
+    options: tuple[str, ...]
+    effective: Callable[[argparse.Namespace], object]
+    otherwise: str
+
+
+NEEDS = {
+    "generate": (
+        Needs(
+            ("--gamma", "--verify", "--profile"),
+            lambda options: options.ngram or options.draft is not None,
+            "without a drafter; add --draft MODEL or --ngram, or leave it out",
+        ),
+        Needs(  # a line of JSONL may choose "gamma" and "temperature" for itself
+            ("--profile",),
+            lambda options: options.gamma == "auto" or options.jsonl is not None,
+            "without --gamma auto; give both or neither",
+        ),
+        Needs(
+            ("--top-k", "--top-p", "--min-p"),
+            lambda options: options.temperature != 0 or options.jsonl is not None,
+            "at --temperature 0, which takes the most likely token; leave one of them out",
+        ),
+        Needs(
+            ("--json",),
+            lambda options: options.jsonl is None,
+            "beside --jsonl, whose answers are JSON; leave it out",
+        ),
+    ),
+    "prove": (
+        Needs(("--verify",), lambda options: options.mutant is None, "beside --mutant, which has its own rule; leave one out"),
+    ),
+    "bench": (Needs(("--profile",), lambda options: options.gamma == "auto", "without --gamma auto; give both or neither"),),
+}
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options. Raises BadArgument for those that are none, and for those that would change nothing."""
+    options = parser().parse_args(arguments)
+    for needs in NEEDS.get(options.command, ()):
+        for option in needs.options:
+            if option in options.given and not needs.effective(options):
+                raise BadArgument(f"{option} has no effect {needs.otherwise}")
+    return options
+
+
+def as_option(message: str, options: argparse.Namespace) -> str:
+    """A message of the library about one argument ("top_p is 2; ...") as one about its option ("--top-p is 2; ...").
+
+    The library names arguments as Python does, and begins with the name. Here the same names are those of the options.
+    """
+    name = message.partition(" is ")[0]
+    if name not in vars(options):
+        return message
+    return f"--{name.replace('_', '-')}{message[len(name) :]}".replace("or None to", "or left out to")
 
 
 def parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     top = Parser(prog="refspec", description="The reference for speculative decoding, in pure NumPy.", allow_abbrev=False)
     top.add_argument("--version", action="version", version=f"refspec {refspec.__version__}")
-    commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND", parser_class=Command)
 
-    command = commands.add_parser(
-        "generate", help="continue a text", description=GENERATE, epilog=EPILOG, formatter_class=raw, allow_abbrev=False
-    )
+    def add(name: str, short: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=short, description=description, epilog=epilog, formatter_class=raw, allow_abbrev=False
+        )
+
+    command = add("generate", "continue a text", GENERATE, f"{about_rules()}\n\n{GENERATE_EPILOG}")
     prompt = command.add_argument_group("prompt")
     prompt.add_argument("prompt", nargs="?", metavar="PROMPT", help="a text; standard input if it is - or left out")
     prompt.add_argument("--file", help="read the prompt from a file; as from a pipe, the newline at its very end is left out")
@@ -55,19 +180,23 @@ def parser() -> argparse.ArgumentParser:
     drafter = models.add_mutually_exclusive_group()
     drafter.add_argument("--draft", metavar="MODEL", help="draft with a smaller model")
     drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before")
-    models.add_argument("--gamma", type=gamma_argument, default=4, help="drafted tokens a round (%(default)s), or auto: as pay")
-    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto bets by; `refspec bench` writes one")
+    models.add_argument(
+        "--gamma", type=gamma_argument, default=4, help="drafted tokens a round (%(default)s), or auto: as many as pay"
+    )
+    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto goes by; `refspec bench` writes one")
     models.add_argument(
         "--row-invariant", action="store_true", help="greedy and coupled drafts change no token, whatever rounding does; slower"
     )
-    models.add_argument("--verify", choices=RULES, default="token", help="the verification rule: %(choices)s (%(default)s)")
+    models.add_argument(
+        "--verify", choices=RULES, default="token", metavar="RULE", help="the verification rule, see below (%(default)s)"
+    )
 
-    law = command.add_argument_group("sampling")
-    law.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely token (%(default)s)")
-    law.add_argument("--top-k", type=int, help="keep the K most likely tokens", metavar="K")
-    law.add_argument("--top-p", type=float, help="keep the most likely tokens up to a mass of P", metavar="P")
-    law.add_argument("--min-p", type=float, help="keep tokens at least P times as likely as the likeliest", metavar="P")
-    law.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (%(default)s)")
+    sampling = command.add_argument_group("sampling")
+    sampling.add_argument("--temperature", type=float, default=1.0, help="0 takes the most likely token (%(default)s)")
+    sampling.add_argument("--top-k", type=int, help="keep the K most likely tokens", metavar="K")
+    sampling.add_argument("--top-p", type=float, help="keep the most likely tokens up to a mass of P", metavar="P")
+    sampling.add_argument("--min-p", type=float, help="keep tokens at least P times as likely as the likeliest", metavar="P")
+    sampling.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (%(default)s)")
 
     end = command.add_argument_group("length and output")
     end.add_argument("--max-new-tokens", type=int, default=64, metavar="N", help="(%(default)s)")
@@ -81,30 +210,23 @@ def parser() -> argparse.ArgumentParser:
     )
     end.add_argument("--json", action="store_true", help="print one JSON object instead: text, ids, rounds and figures")
 
-    command = commands.add_parser(
-        "prove",
-        help="enumerate the loop over exact fractions",
-        description="Draw random models of fractions, run the production loop on them along every branch, and compare the law "
-        "of the texts with plain decoding's. Exit code 1 where they differ.",
-        allow_abbrev=False,
-    )
-    command.add_argument("--verify", choices=RULES, default="token", help="the rule to prove: %(choices)s (%(default)s)")
+    command = add("prove", "check a rule exactly, on models of fractions", PROVE, f"{about_rules()}\n\n{PROVE_EPILOG}")
+    command.add_argument("--verify", choices=RULES, default="token", metavar="RULE", help="the rule, see below (%(default)s)")
     command.add_argument("--mutant", metavar="NAME", help="a planted bug of a rule or a drafter instead (tests/mutants)")
-    command.add_argument("--vocab", type=int, default=3, help="tokens in the vocabulary (%(default)s)")
-    command.add_argument("--gamma", type=int, default=2, help="drafted tokens a round (%(default)s)")
-    command.add_argument("--horizon", type=int, default=4, help="tokens of text (%(default)s)")
-    command.add_argument("--models", type=int, default=5, help="how many pairs of models to draw (%(default)s)")
+    command.add_argument("--vocab", type=int, metavar="N", default=3, help="tokens in the vocabulary (%(default)s)")
+    command.add_argument("--gamma", type=int, metavar="N", default=2, help="drafted tokens a round (%(default)s)")
+    command.add_argument("--horizon", type=int, metavar="N", default=4, help="tokens of text (%(default)s)")
+    command.add_argument("--models", type=int, metavar="N", default=5, help="how many pairs of models to draw (%(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of the models (%(default)s)")
     command.add_argument("--json", action="store_true", help="print one JSON object instead, its fractions as strings")
 
-    add_bench(
-        commands.add_parser(
-            "bench", help="measure this machine, and what speculation gains on it", description=BENCH, allow_abbrev=False
-        )
-    )
+    add_bench(add("bench", "measure this machine, and what speculation gains on it", BENCH, BENCH_EPILOG))
+    short = "list the models that are known and those on disk"
+    add("models", short, f"{short.capitalize()}.")
 
-    commands.add_parser("models", help="list the models that are known and those on disk", allow_abbrev=False)
-    commands.add_parser("demo", help="show speculative decoding at work", allow_abbrev=False)
+    command = add("demo", "show speculative decoding at work", DEMO, DEMO_EPILOG)
+    command.add_argument("--gamma", type=int, metavar="N", default=4, help="drafted tokens a round (%(default)s)")
+    command.add_argument("--seed", type=int, default=1, help="the same seed gives the same texts (%(default)s)")
     return top
 
 
@@ -115,7 +237,7 @@ def add_bench(command: argparse.ArgumentParser) -> None:
     drafter.add_argument("--draft", metavar="MODEL", help="draft with a smaller model (tiny-draft for tiny-target)")
     drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before (others)")
     models.add_argument("--gamma", type=gamma_argument, default="auto", help="drafted tokens a round, or %(default)s")
-    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto bets by, in place of the package's")
+    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto goes by, in place of the package's")
     models.add_argument(
         "--row-invariant", action="store_true", help="load with rows whose bits do not depend on their neighbours"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from refspec.bench import costs, peers
 from refspec.bench.measure import measure
 from refspec.cli.exits import SUCCESS
+from refspec.cli.output import counted
 from refspec.decoding.draft.profile import Profile
 from refspec.errors import BadArgument
 from refspec.models.sampling import Sampling
@@ -27,7 +28,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(asdict(found), allow_nan=False))
     if options.save_profile is not None:
         here = found.passes.machine
-        about = f"{found.setup.model}, {here.threads or 'unknown'} threads, BLAS kernel {here.kernel}"
+        threads = counted(here.threads, "thread") if here.threads else "unknown threads"
+        about = f"{found.setup.model}, {threads}, BLAS kernel {here.kernel}"
         costs.profile(found.passes.curves[0], found.passes.draft_cost, profile, about).save(options.save_profile)
     if options.plot is not None:
         from refspec.bench import plots
@@ -45,8 +47,6 @@ def check(options: argparse.Namespace) -> None:
     if isinstance(options.gamma, int) and options.gamma < 0:
         raise BadArgument(f"gamma is {options.gamma}; it is the number of drafted tokens a round, at least 0, or auto")
     Sampling(options.temperature)
-    if options.profile is not None and options.gamma != "auto":
-        raise BadArgument("--profile holds the costs that --gamma auto bets by; give both or neither")
     if options.against is not None:
         peers.require()
     if options.seed < 0:

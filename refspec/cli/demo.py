@@ -1,8 +1,10 @@
 """`refspec demo`: speculation to look at, on the trained pair inside the package, in a few seconds and without a network."""
 
 import argparse
+import shutil
 import statistics
 import sys
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,51 +12,80 @@ import numpy as np
 import refspec
 from refspec.cli.colour import Paint, Screen, painter, uncoloured
 from refspec.cli.exits import SUCCESS
-from refspec.cli.output import table
+from refspec.cli.output import counted, table
+from refspec.decoding.chance import Seeded
 from refspec.decoding.round import Round
 from refspec.decoding.stats import Stats
+from refspec.errors import BadArgument
 from refspec.generate import stream
 from refspec.models.home import EMBEDDED
 from refspec.models.model import Model
 from refspec.models.tokenizer import Tokenizer
 from refspec.proof import theory
 
-TARGET, DRAFT, GAMMA, SEED = "tiny-target", "tiny-draft", 4, 1
+TARGET, DRAFT = "tiny-target", "tiny-draft"
 PROMPT = "JULIET:\nO Romeo, Romeo! wherefore art thou Romeo?\n\nROMEO:\n"
 NEW_TOKENS = 160
 SHOWN = 12  # rounds in the table
 RUNS = 7  # of each kind, in turn, for the times
 
-PROVED = """\
-Proved, not measured: speculation draws from the target's own law, whatever the draft. `refspec prove` enumerates this very
-loop along every branch, in exact fractions, and checks it on your machine."""
+SAME_DISTRIBUTION = """\
+Two draws from one distribution, not one text: each kind of decoding spends the seed's random numbers in its own way."""
+
+EXACT = """\
+Speculation draws from the target's own distribution, whatever the draft. Checked exactly, not measured: `refspec prove` runs
+this very loop along every branch, in exact fractions, on your machine."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the demonstration."""
+    gamma, seed = options.gamma, options.seed
+    if not 1 <= gamma < NEW_TOKENS:
+        raise BadArgument(f"gamma is {gamma}; the demo drafts 1 to {NEW_TOKENS - 1} tokens a round")
+    Seeded(seed)  # refused, if it is, before anything is printed
     paint = painter(sys.stdout)
     target, draft = refspec.load(TARGET), refspec.load(DRAFT)
     tokenizer = target.tokenizer
     assert tokenizer is not None  # the package has it
-    print(f"Two models that have read Shakespeare:\n\n  {TARGET}: {EMBEDDED[TARGET]}\n  {DRAFT}: {EMBEDDED[DRAFT]}\n")
-    print(f"At temperature 1, with seed {SEED}, they go on from\n\n{PROMPT}")
+    print("Two models that have read Shakespeare:\n")
+    for name in (TARGET, DRAFT):
+        print(wrapped(f"{name}: {EMBEDDED[name]}", indent="  "))
+    print("\n" + wrapped(f"At temperature 1, with seed {seed}, they go on from") + f"\n\n{PROMPT}")
 
-    print(paint("Plain decoding, a call of the target for each token:", "heading"))
-    show(target, None, tokenizer)
-    print("\n" + paint(f"Speculative decoding, {GAMMA} tokens drafted a round" + legend(paint) + ":", "heading"))
-    drafted = show(target, draft, tokenizer)
-    print("\nTwo draws from one law, not one text: each kind of decoding spends the seed's random numbers in its own way.")
+    print(paint(wrapped("Plain decoding, a call of the target for each token:"), "heading"))
+    show(target, None, tokenizer, options)
+    drafting = f"Speculative decoding, {counted(gamma, 'token')} drafted a round"
+    print("\n" + paint(wrapped(drafting + ":" * (paint is uncoloured)), "heading") + legend(paint))
+    drafted = show(target, draft, tokenizer, options)
+    print("\n" + wrapped(SAME_DISTRIBUTION))
 
-    print(f"\nThe first {SHOWN} of {len(drafted.rounds)} rounds (what a bar precedes was drafted and refused):\n")
-    print(table(drafted.rounds[:SHOWN], lambda ids: spell(tokenizer, ids), paint))
-    print("\n" + summary(drafted.rounds, drafted.stats, paint))
-    print("\n" + times(target, draft))
-    print("\n" + PROVED)
+    first = typical(drafted.rounds)
+    shown = drafted.rounds[first : first + SHOWN]
+    these = f"Rounds {first + 1} to {first + len(shown)} of {len(drafted.rounds)}, which accept about as many tokens as all do"
+    print("\n" + wrapped(f"{these} (what a bar precedes was drafted and refused):") + "\n")
+    print(table(shown, lambda ids: spell(tokenizer, ids), paint, first + 1))
+    print("\n" + summary(drafted.rounds, drafted.stats, gamma, paint))
+    print("\n" + wrapped(times(target, draft, options)))
+    print("\n" + wrapped(EXACT))
     return SUCCESS
 
 
-def show(target: Model, draft: Model | None, tokenizer: Tokenizer) -> refspec.Output:
-    run = stream(target, PROMPT, drafter=draft, gamma=GAMMA, max_new_tokens=NEW_TOKENS, seed=SEED, stop=(), record=True)
+def wrapped(text: str, indent: str = "") -> str:
+    """The text in lines that fit the terminal."""
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=2 * indent, break_on_hyphens=False)
+
+
+def typical(rounds: Sequence[Round]) -> int:
+    """Where the SHOWN consecutive rounds start whose mean acceptance is nearest to that of all: the first such ones."""
+    accepted = [each.accepted for each in rounds]
+    mean = statistics.mean(accepted)
+    return min(range(max(1, len(rounds) - SHOWN + 1)), key=lambda i: abs(statistics.mean(accepted[i : i + SHOWN]) - mean))
+
+
+def show(target: Model, draft: Model | None, tokenizer: Tokenizer, options: argparse.Namespace) -> refspec.Output:
+    asked = {"gamma": options.gamma, "max_new_tokens": NEW_TOKENS, "seed": options.seed}
+    run = stream(target, PROMPT, drafter=draft, stop=(), record=True, **asked)
     screen = Screen(tokenizer, sys.stdout)
     for piece in run:
         screen.show(piece.round)
@@ -62,8 +93,8 @@ def show(target: Model, draft: Model | None, tokenizer: Tokenizer) -> refspec.Ou
     return run.output
 
 
-def summary(rounds: Sequence[Round], stats: Stats, paint: Paint) -> str:
-    """What came of the drafts, beside what the two models' laws promise."""
+def summary(rounds: Sequence[Round], stats: Stats, gamma: int, paint: Paint) -> str:
+    """What came of the drafts, beside what the two models' distributions promise."""
     overlaps = [
         theory.token_acceptance(target_row, each.record.draft.row(i, like=target_row))
         for each in rounds
@@ -71,38 +102,47 @@ def summary(rounds: Sequence[Round], stats: Stats, paint: Paint) -> str:
         for i, target_row in enumerate(each.record.target_probs[: len(each.record.tested)])
     ]
     overlap = float(np.mean(overlaps))
-    expected = theory.expected_tokens([overlap] * GAMMA)
-    how = "a: mean of sum min(p, q), p the target's law, q the draft's", f"(1 - a^{GAMMA + 1}) / (1 - a)"
+    expected = theory.expected_tokens([overlap] * gamma)
+    rows = (
+        ("acceptance rate", stats.acceptance_rate, overlap),
+        ("tokens per target call", stats.tokens_per_target_call, expected),
+    )
     return "\n".join(
         [
             paint(f"{'':24}measured  predicted", "heading"),
-            f"{'acceptance rate':24}{stats.acceptance_rate:8.2f}  {overlap:9.2f}  {how[0]}",
-            f"{'tokens per target call':24}{stats.tokens_per_target_call:8.2f}  {expected:9.2f}  {how[1]}",
+            *(f"{name:24}{measured:8.2f}  {predicted:9.2f}" for name, measured, predicted in rows),
+            "",
+            wrapped(
+                f"Predicted: a, the mean of sum min(p, q), for the target's distribution p and the draft's q; and "
+                f"(1 - a^{gamma + 1}) / (1 - a)."
+            ),
         ]
     )
 
 
-def times(target: Model, draft: Model) -> str:
+def times(target: Model, draft: Model, options: argparse.Namespace) -> str:
     """The wall clock of both, each in turn."""
+    asked = {"gamma": options.gamma, "max_new_tokens": NEW_TOKENS, "seed": options.seed}
     taken: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(RUNS):
         for speculate in taken:
-            drafter = draft if speculate else None
-            out = refspec.generate(target, PROMPT, drafter=drafter, gamma=GAMMA, max_new_tokens=NEW_TOKENS, seed=SEED, stop=())
+            out = refspec.generate(target, PROMPT, drafter=draft if speculate else None, stop=(), **asked)
             taken[speculate].append(out.stats.prefill_seconds + out.stats.decode_seconds)
     plain, drafted = (1000 * statistics.median(each) for each in taken.values())
     ratios = [without / with_draft for without, with_draft in zip(*taken.values(), strict=True)]
     return (
         f"{NEW_TOKENS} tokens took {plain:.0f} ms plainly and {drafted:.0f} ms speculatively: {statistics.median(ratios):.2f} "
-        f"times as fast\n(medians of {RUNS} runs in turn; {min(ratios):.2f} to {max(ratios):.2f})."
+        f"times as fast (medians of {RUNS} runs in turn; {min(ratios):.2f} to {max(ratios):.2f})."
     )
 
 
 def legend(paint: Paint) -> str:
     """What the colours say, where there are any."""
     names = [paint(name, name) for name in ("accepted", "corrected", "bonus")]
-    return "" if paint is uncoloured else f" ({', '.join(names)})"
+    return "" if paint is uncoloured else f" ({', '.join(names)}):"
 
 
 def spell(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    return tokenizer.decode(ids).replace("\n", "\\n")
+    """On one line, and no longer than fits twice into a row of the table, whose other columns take 50."""
+    text, most = tokenizer.decode(ids).replace("\n", "\\n"), max(8, (shutil.get_terminal_size().columns - 50) // 2)
+    return text if len(text) <= most else text[: most - 1] + "…"

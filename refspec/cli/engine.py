@@ -81,11 +81,13 @@ def stop_id(model: Model, stop: int | str) -> int:
     if isinstance(stop, str):
         ids = tokenizer_of(model).encode(stop, special=False)
         if len(ids) != 1:
-            raise BadArgument(f"stop {stop!r} is {len(ids)} tokens of {model.name}; give a text that is one token, or a token id")
+            raise BadArgument(
+                f"stop is {stop!r}, which is {len(ids)} tokens of {model.name}; give a text that is one token, or a token id"
+            )
         return ids[0]
     last = model.config.vocab_size - 1 if model.token_map is None else max(model.token_map.values())
     if not (is_whole(stop) and 0 <= stop <= last):
-        raise BadArgument(f"stop {short(stop)} is no token id of {model.name}; they run from 0 to {last}")
+        raise BadArgument(f"stop is {short(stop)}, which is no token id of {model.name}; they run from 0 to {last}")
     return stop
 
 

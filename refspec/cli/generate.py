@@ -20,8 +20,6 @@ SETTINGS = ("seed", "gamma", "max_new_tokens", "temperature", "top_k", "top_p", 
 def run(options: argparse.Namespace) -> int:
     if sum(source is not None for source in (options.prompt, options.file, options.jsonl)) > 1:
         raise BadArgument("PROMPT, --file and --jsonl are three ways to give a prompt; use one of them")
-    if options.profile is not None and options.gamma != "auto" and options.jsonl is None:
-        raise BadArgument("--profile holds the costs that --gamma auto bets by; give both or neither")
     settings = {name: getattr(options, name) for name in SETTINGS}
     if options.jsonl is not None:
         return generate_lines(options, Request("", settings, options.stop, options.chat))

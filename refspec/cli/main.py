@@ -4,14 +4,15 @@ So a pipe carries the text and nothing else. A mistake is one line and exit code
 it came.
 """
 
+import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from refspec.cli.arguments import parser
+from refspec.cli.arguments import as_option, parsed, parser
 from refspec.cli.exits import INTERRUPTED, MISTAKE, READER_LEFT, complain
-from refspec.errors import RefspecError
+from refspec.errors import BadArgument, RefspecError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,9 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if callable(reconfigure := getattr(stream, "reconfigure", None)):
             reconfigure(errors="replace")  # a model may say what an old console cannot show
+    options = argparse.Namespace()
     try:
         try:
-            options = parser().parse_args(arguments)
+            if not (sys.argv[1:] if arguments is None else arguments):
+                parser().print_help(sys.stderr)
+                return MISTAKE  # a script that lost its command has to stop; nothing was done
+            options = parsed(arguments)
             # imported only now: `--help` needs none of what a command needs
             code: int = importlib.import_module(f"refspec.cli.{options.command}").run(options)
             return code
@@ -33,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return leave("interrupted", INTERRUPTED)
     except MemoryError:
         return leave("not enough memory for this; choose a smaller model or a shorter text", MISTAKE)
+    except BadArgument as error:
+        return leave(as_option(str(error), options), MISTAKE)
     except (RefspecError, OSError) as error:
         return leave(str(error), MISTAKE)
 

@@ -18,7 +18,7 @@ def figures(output: Output, seed: int, paint: Paint) -> str:
     """One line. A dash stands where there was nothing to divide by."""
     stats, roles = output.stats, Counter(role(each) for each in output.rounds)
     parts = [
-        f"{stats.tokens} tokens",
+        counted(stats.tokens, "token"),
         f"{number(stats.tokens_per_target_call, 2)} tokens per target call",
         f"acceptance rate {number(stats.acceptance_rate, 3)}",
     ]
@@ -32,10 +32,14 @@ def figures(output: Output, seed: int, paint: Paint) -> str:
         f"decode {stats.decode_seconds:.2f} s",
         f"{number(stats.tokens_per_second, 1)} tokens/s",
         f"seed {seed}",
-        f"{blas_threads() or '-'} threads",
+        counted(threads, "thread") if (threads := blas_threads()) else "- threads",
         f"finish reason: {output.finish_reason}",
     ]
     return " | ".join(parts)
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def number(value: float | None, digits: int) -> str:
@@ -43,7 +47,11 @@ def number(value: float | None, digits: int) -> str:
 
 
 def as_json(output: Output) -> dict[str, Any]:
-    """The generation by its Python names, the statistics beside the rest: `tokens` and `rounds` are the lists themselves."""
+    """The generation by its Python names, the statistics beside the rest: `tokens` and `rounds` are the lists themselves.
+
+    cut: what was drafted from an accepted stop token on. With it the rounds add up to the statistics: drafted + len(cut) drafted,
+    and accepted + 1 accepted where a round was cut.
+    """
     return {
         "text": output.text,
         "tokens": output.tokens,
@@ -52,14 +60,23 @@ def as_json(output: Output) -> dict[str, Any]:
         **{name: value for name, value in asdict(output.stats).items() if name not in ("tokens", "rounds")},
         "threads": blas_threads(),
         "rounds": [
-            {"drafted": each.drafted, "accepted": each.accepted, "token": each.token, "draft_tokens": each.draft_tokens}
+            {
+                "drafted": each.drafted,
+                "accepted": each.accepted,
+                "token": each.token,
+                "draft_tokens": each.draft_tokens,
+                "cut": each.cut,
+            }
             for each in output.rounds
         ],
     }
 
 
-def table(rounds: Sequence[Round], spell: Callable[[Sequence[int]], str], paint: Paint) -> str:
-    """A line a round: how many were drafted and accepted, the draft (what a bar precedes was refused), the token after it."""
+def table(rounds: Sequence[Round], spell: Callable[[Sequence[int]], str], paint: Paint, first: int = 1) -> str:
+    """A line a round, numbered from `first`: how many were drafted and accepted, the draft, and the token after it.
+
+    What a bar precedes was refused.
+    """
     spelled = [[spell(each.draft_tokens[: each.accepted]), spell(each.draft_tokens[each.accepted :])] for each in rounds]
     drafts = [kept + (" | " if kept and refused else "| " if refused else "") + refused for kept, refused in spelled]
     width = max([len("draft"), *map(len, drafts)])
@@ -69,5 +86,5 @@ def table(rounds: Sequence[Round], spell: Callable[[Sequence[int]], str], paint:
         shown = paint(kept, "accepted") + between + paint(refused, "refused") + " " * (width - len(draft))
         kind = role(each)
         after = paint(spell((each.token,)), kind) + ("" if kind == "plain" else f" ({kind})")
-        lines.append(f"{i + 1:>5}  {each.drafted:>7}  {each.accepted:>8}  {shown}  {after}")
+        lines.append(f"{first + i:>5}  {each.drafted:>7}  {each.accepted:>8}  {shown}  {after}")
     return "\n".join(lines)

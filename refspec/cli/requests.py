@@ -53,6 +53,8 @@ def from_line(line: bytes, defaults: Request) -> Request:
     if ("prompt" in given) == ("messages" in given):
         raise BadArgument('exactly one of "prompt" and "messages" is needed')
     prompt = as_messages(given.pop("messages")) if "messages" in given else as_prompt(given.pop("prompt"))
+    if defaults.chat and not isinstance(prompt, str):
+        raise BadArgument('--chat has no effect on "messages" or token ids; give the text as "prompt", or leave --chat out')
     stop = given.pop("stop", defaults.stop)
     settings = {name: as_setting(name, given.pop(name)) for name in defaults.settings if name in given}
     return replace(

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from refspec.errors import BadArgument, ModelNotFound
+from refspec.errors import BadArgument, ModelNotFound, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -68,4 +68,7 @@ def find(name: str | Path) -> Path:
         raise ModelNotFound(f"{name} cannot be a folder ({error})") from None
     if str(name) in KNOWN:
         raise ModelNotFound(f"{name} is not on this machine ({fetched}); run: python -m weights_tools fetch {name}")
-    raise ModelNotFound(f"{name} is neither a folder nor a known model ({', '.join([*EMBEDDED, *KNOWN])})")
+    known = [*EMBEDDED, *KNOWN]
+    on_disk = [path.name.replace("--", "/", 1) for path in (home() / "models").glob("[!.]*")]
+    near = did_you_mean(str(name), [*known, *on_disk])
+    raise ModelNotFound(f"{name} is neither a folder nor a known model{near}; known are {', '.join(known)}")

@@ -92,7 +92,7 @@ def test_settings_have_one_meaning_each_and_become_options() -> None:
         ("--checkpoint-seconds=-1", "checkpoint_seconds is -1.0; it is at least 0"),
         ("--steps=many", "argument --steps: invalid int value: 'many'"),
         ("--stepz=5", "unrecognized arguments: --stepz=5"),
-        ("--tokenizer=none", "none is neither a folder nor a known model (tiny-target"),
+        ("--tokenizer=none", "none is neither a folder nor a known model; known are tiny-target"),
         ("--tokenizer=gpt2", "run: python -m weights_tools fetch gpt2"),
     ],
 )
