@@ -140,6 +140,6 @@ def lookup_costs(times: int) -> tuple[LookupCost, ...]:
 
 
 def profile(curve: Curve, draft: DraftCost, otherwise: Profile, about: str) -> Profile:
-    """What `--gamma auto` bets by on this machine. A lookup says nothing of a draft model, whose cost is then `otherwise`'s."""
+    """What `--gamma auto` goes by here. A lookup says nothing of a draft model, whose cost is then `otherwise`'s."""
     c = otherwise.draft if draft.lookup else draft.c.median
     return Profile(tuple(round(v, 4) for v in curve.verify(15)), round(c, 4), about)

@@ -52,7 +52,7 @@ class Pair:
 
 
 def measure(options: argparse.Namespace, profile: Profile, show: Show) -> Bench:
-    """profile: what `--gamma auto` bets by."""
+    """profile: the costs by which `--gamma auto` decides."""
     given = prompts.read(options.prompts, options.limit or (1 if options.quick else None))
     pair = Pair.load(options)
     new_tokens = options.max_new_tokens or (32 if options.quick else 64)

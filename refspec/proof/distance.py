@@ -7,8 +7,7 @@
 Fraction(1, 3)
 
 Total variation, by enumerating the rule itself. Rows and models are of Fractions or integers; floats are refused. Texts
-go by `sequence_law`, which starts races anew in every round: for block behind a CoupledDrafter, the one pair where that
-matters, enumerate `speculative` by `exact.law` instead.
+go by `sequence_law`, and raise CannotMerge where that does: then enumerate `speculative` by `exact.law`.
 """
 
 from collections.abc import Collection, Sequence
