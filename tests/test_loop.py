@@ -306,6 +306,36 @@ def test_a_verdict_that_is_none_is_refused(verdict: Verdict) -> None:
         assert (found.accepted, found.token) == (neighbour.accepted, neighbour.token)
 
 
+SLIPS: dict[str, tuple[Any, str]] = {
+    "nothing": (None, r"the drafter returned None; give refspec\.Draft\(tokens, probs\)"),
+    "tokens alone": ((1,), "the drafter returned a tuple; give"),
+    "a list of tokens": (Draft([1]), "the drafter returned a list of tokens; give a tuple of ids"),  # type: ignore[arg-type]
+    "a list of rows": (Draft((1,), [[0.5, 0.5, 0]]), "returned a list of distributions; give an array"),  # type: ignore[arg-type]
+    "rows of no tokens": (Draft((), np.array([])), r"no tokens and distributions of shape \(0,\); give Draft\(\(\)\)"),
+}
+
+
+@pytest.mark.parametrize(("draft", "said"), SLIPS.values(), ids=SLIPS)
+def test_what_is_no_draft_is_refused(draft: Any, said: str) -> None:
+    with pytest.raises(BrokenDrafter, match=said):
+        first_round_of(draft)
+
+
+@pytest.mark.parametrize(("answer", "said"), [(None, "None"), ((1, 0), "a tuple")])
+def test_what_is_no_verdict_is_refused(answer: Any, said: str) -> None:
+    options: dict[str, Any] = {"gamma": 1, "max_new_tokens": 4, "chance": refspec.Seeded(0)}
+    with pytest.raises(BrokenRule, match=rf"the rule returned {said}; give refspec\.verify\.Verdict\(accepted, token\)"):
+        refspec.speculative(TARGET, Fixed((1,)), (), verify=lambda *_: answer, **options)
+
+
+def test_the_name_of_a_rule_is_none() -> None:
+    options: dict[str, Any] = {"gamma": 1, "max_new_tokens": 4, "verify": "block"}
+    with pytest.raises(BadArgument, match=r"verify is 'block'; give a rule, such as refspec\.verify\.token"):
+        refspec.speculative(TARGET, None, (), chance=refspec.Seeded(0), **options)
+    with pytest.raises(BadArgument, match="verify is 'block'"):
+        refspec.sequence_law(TARGET, None, **options)
+
+
 def test_bad_arguments() -> None:
     for options, said in (
         ({"gamma": -1, "max_new_tokens": 3}, "gamma is -1"),

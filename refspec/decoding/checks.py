@@ -5,6 +5,9 @@ The parts may be anybody's. What is wrong with one is said by name, before it be
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
@@ -20,6 +23,8 @@ Score = Callable[[Tokens, int], Array]
 
 def before(target: LanguageModel, drafter: Drafter, verify: Rule, gamma: int, max_new_tokens: int) -> None:
     """Raises BadArgument for a number out of range or a rule that this drafter would break, VocabularyMismatch for its model."""
+    if not callable(verify):
+        raise BadArgument(f"verify is {verify!r}; give a rule, such as refspec.verify.token")
     if gamma < 0:
         raise BadArgument(f"gamma is {gamma}; it is the number of drafted tokens a round, at least 0")
     if max_new_tokens < 0:
@@ -46,6 +51,8 @@ def guarded(target: LanguageModel, drafter: Drafter, verify: Rule) -> tuple[Prop
 
     def judge(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
         verdict = verify(draft, target_probs, chance)
+        if not isinstance(verdict, Verdict):
+            raise BrokenRule(f"the rule returned {article(verdict)}; give refspec.verify.Verdict(accepted, token)")
         if not (0 <= verdict.accepted <= len(draft.tokens) and 0 <= verdict.token < target.vocab_size):
             raise BrokenRule(f"the rule answered {verdict} to a draft of {len(draft.tokens)} tokens")
         return verdict
@@ -53,14 +60,27 @@ def guarded(target: LanguageModel, drafter: Drafter, verify: Rule) -> tuple[Prop
     return propose, score, judge
 
 
+def article(given: Any) -> str:
+    """What kind of thing was given, as a message says it."""
+    return "None" if given is None else f"a {type(given).__name__}"
+
+
 def checked(draft: Draft, tokens: Tokens, gamma: int, vocab_size: int) -> Draft:
     """The draft with its absolute position, or BrokenDrafter where it is not a proposal for these tokens."""
+    if not isinstance(draft, Draft):
+        raise BrokenDrafter(f"the drafter returned {article(draft)}; give refspec.Draft(tokens, probs)")
+    if not isinstance(draft.tokens, tuple):
+        raise BrokenDrafter(f"the drafter returned {article(draft.tokens)} of tokens; give a tuple of ids")
     n = len(draft.tokens)
     if n > gamma:
         raise BrokenDrafter(f"the drafter returned {n} tokens where at most {gamma} were asked for")
     for token in draft.tokens:
         if not 0 <= token < vocab_size:
             raise BrokenDrafter(f"the drafter returned token {token}; the target's ids run from 0 to {vocab_size - 1}")
+    if draft.probs is not None and not isinstance(draft.probs, np.ndarray):
+        raise BrokenDrafter(f"the drafter returned {article(draft.probs)} of distributions; give an array [n, v]")
+    if draft.probs is not None and n == 0 and draft.probs.shape != (0, vocab_size):  # np.array([row] * gamma) at a gamma of 0
+        raise BrokenDrafter(f"the drafter returned no tokens and distributions of shape {draft.probs.shape}; give Draft(())")
     if draft.probs is not None:  # the likeliest slip is to draw from a row that was masked and not renormalised
         require_distributions(draft.probs, (n, vocab_size), len(tokens), "drafter", BrokenDrafter)
     if draft.start not in (None, len(tokens)):
