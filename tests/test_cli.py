@@ -558,7 +558,7 @@ def assert_refused(result: tuple[int, str, str], reason: str) -> None:
             ["x", "--gam", "3"],
             "--gam is no option of refspec generate (did you mean --gamma?)",
         ),  # an abbreviation may mean something else tomorrow
-        (["x", "y"], "unrecognized arguments: y"),
+        (["x", "y"], "unrecognized arguments: y; a prompt of several words needs quotes around it (refspec generate --help"),
         (["x", "--file", "y"], "PROMPT, --file and --jsonl"),
         (["-", "--jsonl", "-"], "PROMPT, --file and --jsonl"),
         (["--file", "no/such/file"], "no/such/file cannot be read (No such file or directory)"),
@@ -584,6 +584,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(run: Run, folder: Path, arguments
         (["demo", "--gamma", "0"], "--gamma is 0; the demo drafts 1 to 159 tokens a round"),
         (["demo", "--gamma", "160"], "--gamma is 160; the demo drafts 1 to 159 tokens a round"),
         (["demo", "--seed", "-1"], "--seed is -1"),
+        (["models", "x"], "unrecognized arguments: x (refspec models --help"),
         (["generate", "x"], "--model"),
         (["generate", "x", "--model", "gpt2"], "run: python -m weights_tools fetch gpt2"),
         (["generate", "x", "--model", "gpt3"], "gpt3 is neither a folder nor a known model"),

@@ -93,6 +93,9 @@ class Command(Parser):
             if option not in known:  # here, since argparse would name a missing option first
                 self.error(f"{option} is no option of {self.prog}{did_you_mean(option, known)}")
         options, rest = super().parse_known_args(args, namespace)
+        if rest:  # here, since argparse would send to the help of refspec itself
+            quotes = "" if getattr(options, "prompt", None) is None else "; a prompt of several words needs quotes around it"
+            self.error(f"unrecognized arguments: {' '.join(rest)}{quotes}")
         options.given = given
         return options, rest
 

@@ -55,9 +55,10 @@ HEADINGS = ("model", "paths", "outcomes", "largest difference", "accepted", "pre
 
 def table(claim: Claim, found: Iterator[Finding], paint: Paint) -> bool:
     """Print each finding as it comes, and what they say together. Returns whether all differences are zero."""
-    findings = []
-    print_row(HEADINGS, paint)
+    findings: list[Finding] = []
     for each in found:
+        if not findings:  # not before the first one is there: a size out of range has no table
+            print_row(HEADINGS, paint)
         findings.append(each)
         cells = [each.model, f"{each.paths:,}", f"{each.outcomes:,}", each.largest_difference, each.acceptance_measured]
         print_row([*cells, each.acceptance_predicted, f"{each.seconds:.2f}"], paint, bad=each.largest_difference > 0)
