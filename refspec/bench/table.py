@@ -8,7 +8,7 @@ from refspec.bench.machine import Loading, Machine, Roofline
 from refspec.bench.parts import Against, Setup
 from refspec.bench.passes import ContextCost, Decode, Prefill
 from refspec.bench.results import Results, Speed
-from refspec.cli.output import number
+from refspec.cli.output import counted, number
 
 
 def spread(found: Spread, digits: int, unit: str = "") -> str:
@@ -17,12 +17,13 @@ def spread(found: Spread, digits: int, unit: str = "") -> str:
 
 def heading(setup: Setup, machine: Machine) -> str:
     drafts = "n-gram lookup" if setup.draft is None else setup.draft
-    left_out = f"; {setup.left_out} that do not fit in the context are left out" if setup.left_out else ""
+    left_out = f"; {setup.left_out} too long for the context left out" if setup.left_out else ""
+    threads = counted(machine.threads, "thread") if machine.threads else "unknown threads"
     return "\n".join(
         [
             f"{setup.model}{', row-invariant' if setup.row_invariant else ''}, drafts by {drafts}, gamma {setup.gamma}, "
             f"temperature {setup.temperature:g}, up to {setup.max_new_tokens} new tokens, seed {setup.seed}",
-            f"numpy {machine.numpy}, BLAS kernel {machine.kernel}, {machine.threads or 'unknown'} threads",
+            f"numpy {machine.numpy}, BLAS kernel {machine.kernel}, {threads}",
             f"prompts: {setup.prompts}, {'as a chat' if setup.chat else 'as plain text'}, {setup.passes} pass"
             f"{'es' if setup.passes > 1 else ''}{left_out}",
             f"Everything takes turns; figures are medians of at least {setup.runs} runs (smallest to largest).",
