@@ -108,6 +108,17 @@ def test_the_probabilities_are_those_of_the_program() -> None:
         assert found[tuple(map(int, text.split(", ")))] == Fraction(int(above), int(below))
 
 
+def test_the_rules_and_drafters_of_ones_own_are_off_by_what_the_page_says() -> None:
+    page = (ROOT / "docs" / "exactness.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)\n```$", page, re.M | re.S)
+    names: dict[str, Any] = {}
+    *first, last = ast.parse(program).body
+    exec(compile(ast.Module(first, []), "exactness.md", "exec"), names)
+    assert isinstance(last, ast.Expr)
+    found = eval(compile(ast.Expression(last.value), "exactness.md", "eval"), names)
+    assert f"# {found}" == program.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "output"), sessions(), ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else ""
 )
