@@ -63,6 +63,9 @@ def test_a_class_is_made_from_nothing_or_from_the_target(target: refspec.Model) 
 def test_a_model_races_where_the_rule_does(draft: refspec.Model, target: refspec.Model) -> None:
     texts = {speculated(target, draft, gamma=gamma, verify=refspec.verify.coupled) for gamma in (0, 1, 3)}
     assert len(texts) == 1
+    # a draft by the target itself is always right, if it races on the target's noise
+    asked = {"gamma": 3, "max_new_tokens": 12, "chance": refspec.Seeded(3), "verify": refspec.verify.coupled}
+    assert all(each.accepted == each.drafted for each in refspec.speculative(target, target, PROMPT, **asked).rounds)
 
 
 def test_a_draft_model_shares_the_targets_sampling(target: refspec.Model, draft: refspec.Model) -> None:

@@ -133,3 +133,22 @@ def test_a_switch_is_off_only_where_it_says_false(value: Any, tmp_path: Path) ->
 def test_a_window_of_nothing_is_still_a_window(value: Any, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match=r"sliding_window is .*; refspec implements None"):
         read(tmp_path, LLAMA | {"sliding_window": value})
+
+
+USUAL = {
+    "gpt2": {
+        "add_cross_attention": False,
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+        "is_causal": True,
+    },
+    "llama": {"hidden_act": "silu", "rope_interleaved": False, "use_sliding_window": False, "is_causal": True},
+}
+
+
+@pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
+def test_what_must_have_one_value_may_say_it_and_no_other(tmp_path: Path, config: dict[str, Any]) -> None:
+    for key, value in USUAL[config["model_type"]].items():
+        assert read(tmp_path, {**config, key: value}) == read(tmp_path, config)
+        with pytest.raises(UnsupportedModel, match=key):
+            read(tmp_path, {**config, key: "gelu" if isinstance(value, str) else not value})
