@@ -11,6 +11,7 @@ from pathlib import Path
 
 import refspec
 from refspec.cli import demo
+from refspec.cli.arguments import parser
 
 PICTURE = Path(__file__).with_suffix(".png")
 SIZE = "900,300"
@@ -23,16 +24,16 @@ def main() -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("no chromium was found; install it, so that the page can be drawn")
-    out = refspec.generate(
-        demo.TARGET, demo.PROMPT, drafter=demo.DRAFT, gamma=demo.GAMMA, max_new_tokens=83, seed=demo.SEED, stop=(), record=True
-    )
+    asked = vars(parser().parse_args(["demo"]))
+    options = {"gamma": asked["gamma"], "seed": asked["seed"], "max_new_tokens": 83, "stop": (), "record": True}
+    out = refspec.generate(demo.TARGET, demo.PROMPT, drafter=demo.DRAFT, **options)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         page.write_text(PAGE + out._repr_html_(), encoding="utf-8")
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-        options += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder}/profile"]
-        options += [f"--window-size={SIZE}", f"--screenshot={PICTURE}", page.as_uri()]
-        subprocess.run([browser, *options], check=True, stderr=subprocess.DEVNULL, timeout=60)
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+        flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder}/profile"]
+        flags += [f"--window-size={SIZE}", f"--screenshot={PICTURE}", page.as_uri()]
+        subprocess.run([browser, *flags], check=True, stderr=subprocess.DEVNULL, timeout=60)
 
 
 if __name__ == "__main__":

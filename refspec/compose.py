@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import update_wrapper
-from inspect import signature
+from inspect import getdoc, signature
 from typing import ParamSpec, TypeVar
 
 Parameters = ParamSpec("Parameters")
@@ -11,7 +11,9 @@ Result = TypeVar("Result")
 
 
 def fed_by(first: Callable[Parameters, Given]) -> Callable[[Callable[[Given], Result]], Callable[Parameters, Result]]:
-    """Decorate a function of what `first` returns: it then takes what `first` takes, and `help` shows those parameters.
+    """Decorate a function of what `first` returns: it then takes what `first` takes.
+
+    `help` shows those parameters, and what `first` says of them.
 
     >>> from refspec.compose import fed_by
     >>> def read(text: str, base: int = 10) -> int:
@@ -25,12 +27,18 @@ def fed_by(first: Callable[Parameters, Given]) -> Callable[[Callable[[Given], Re
     """
 
     def decorate(then: Callable[[Given], Result]) -> Callable[Parameters, Result]:
+        shown = signature(first).replace(return_annotation=signature(then).return_annotation)
+
         def composed(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
+            try:
+                shown.bind(*args, **options)
+            except TypeError as error:  # in the name that was called, and not in that of `first`
+                raise TypeError(f"{then.__name__}() {error}") from None
             return then(first(*args, **options))
 
         update_wrapper(composed, then)
-        returned = signature(then).return_annotation
-        composed.__signature__ = signature(first).replace(return_annotation=returned)  # type: ignore[attr-defined]
+        composed.__signature__ = shown  # type: ignore[attr-defined]
+        composed.__doc__ = f"{getdoc(then)}\n\nAs `{first.__name__}`:\n\n{getdoc(first)}"
         return composed
 
     return decorate

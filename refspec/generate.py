@@ -189,8 +189,6 @@ def stream(
     stop = optional(model, "end_tokens") if stop is None else stop
     if not all(isinstance(token, int) for token in stop):
         raise BadArgument(f"stop is {stop!r}; it holds token ids, not texts")
-    if not callable(verify):
-        raise BadArgument(f"verify is {verify!r}; give a rule, such as refspec.verify.token")
     drafting = as_drafter(drafter, target, verify)
     if gamma == "auto":
         profile = profile or Profile.embedded(few_rows_are_cheap=has_no_copy(blas_kernel()))
@@ -212,7 +210,7 @@ def stream(
 
 @fed_by(stream)
 def generate(run: Run) -> Output:
-    """`stream`, run to its end: takes the same options.
+    """Continue a prompt to its end, and return the finished generation.
 
     >>> import refspec
     >>> out = refspec.generate("tiny-target", "ROMEO:", drafter="tiny-draft", max_new_tokens=12, seed=1)

@@ -1,7 +1,7 @@
 """A generated text as HTML: where each token came from, and what was compared for it.
 
 It needs nothing from outside: no script, no picture, no font. Colours never stand alone: each kind of token has an underline of
-its own. The text of the page, without the legend, is the text itself: refused tokens are drawn by the style sheet, and are
+its own. The text of the page, without the legend, is the text itself: rejected tokens are drawn by the style sheet, and are
 neither found nor copied with it.
 """
 
@@ -18,7 +18,7 @@ from refspec.proof import theory
 
 ROLES = {
     "accepted": "drafted, and kept",
-    "corrected": "the target's, in place of a refused one",
+    "corrected": "the target's, in place of a rejected one",
     "bonus": "the target's, after a draft kept whole",
     "plain": "the target's, where nothing was drafted",
 }
@@ -37,7 +37,7 @@ STYLE = """
   text-decoration: underline wavy 1px light-dark(#b34f00, #ff9d5c) }
 .refspec .bonus { background: light-dark(#0072b226, #4db4ff3d);
   text-decoration: underline double 1px light-dark(#0060a0, #6cc0ff) }
-.refspec:has(input:checked) [data-refused]::before { content: attr(data-refused); display: inline-block; padding: 0 2px;
+.refspec:has(input:checked) [data-rejected]::before { content: attr(data-rejected); display: inline-block; padding: 0 2px;
   background: var(--paper); color: light-dark(#6e7781, #9aa4b0); text-decoration: line-through }
 .refspec-legend { margin-top: .6em; font-size: 12px }
 .refspec-legend > * { margin-right: 1.4em; white-space: nowrap }
@@ -55,7 +55,7 @@ class Token:
     id: int
     role: str
     note: str
-    refused: Sequence[int] = ()
+    rejected: Sequence[int] = ()
 
 
 def html_of(rounds: Sequence[Round], stats: Stats, tokenizer: Tokenizer | None) -> str:
@@ -80,14 +80,14 @@ def html_of(rounds: Sequence[Round], stats: Stats, tokenizer: Tokenizer | None) 
 
 
 def tokens_of(found: Round, spell: Callable[[Sequence[int]], str]) -> Iterator[Token]:
-    """The tokens of a round. The last one stands in place of what was refused, if anything was."""
+    """The tokens of a round. The last one stands in place of what was rejected, if anything was."""
     for i, token in enumerate(found.tokens):
         kind = "accepted" if i < found.accepted else role(found)
-        refused = found.draft_tokens[i:] if kind == "corrected" else ()
+        rejected = found.draft_tokens[i:] if kind == "corrected" else ()
         notes = [kind, *looked_at(found.record, i, token)]
-        if refused:
-            notes += [f"refused: {spell(refused[:1])!r}", *looked_at(found.record, i, refused[0])]
-        yield Token(token, kind, "\n".join(notes), refused)
+        if rejected:
+            notes += [f"rejected: {spell(rejected[:1])!r}", *looked_at(found.record, i, rejected[0])]
+        yield Token(token, kind, "\n".join(notes), rejected)
 
 
 def looked_at(record: Record | None, i: int, token: int) -> Iterator[str]:
@@ -102,35 +102,35 @@ def looked_at(record: Record | None, i: int, token: int) -> Iterator[str]:
         if token == draft.tokens[i] and i < len(record.tested):
             test = record.tested[i]
             if test.u is not None and (test.p, test.q) == (p[token], q[token]):
-                yield f"u = {test.u:.4g}: {'accepted' if test.accepted else 'refused'}"
+                yield f"u = {test.u:.4g}: {'accepted' if test.accepted else 'rejected'}"
 
 
 def texts(tokens: Sequence[Token], tokenizer: Tokenizer) -> Iterator[tuple[str, str, str, Sequence[int]]]:
-    """(text, role, note, refused) for each token that shows any. Half a character belongs to the token that completes it."""
+    """(text, role, note, rejected) for each token that shows any. Half a character belongs to the token that completes it."""
     stream = Stream(tokenizer)
     notes: list[str] = []
-    refused: list[int] = []
+    rejected: list[int] = []
     for token in tokens:
         notes.append(token.note)
-        refused += token.refused
+        rejected += token.rejected
         if text := stream.push((token.id,)):
-            yield text, token.role, "\n\n".join(notes), refused
-            notes, refused = [], []
+            yield text, token.role, "\n\n".join(notes), rejected
+            notes, rejected = [], []
     if text := stream.flush():
-        yield text, tokens[-1].role, "\n\n".join(notes), refused
+        yield text, tokens[-1].role, "\n\n".join(notes), rejected
 
 
 def ids(tokens: Sequence[Token]) -> Iterator[tuple[str, str, str, Sequence[int]]]:
     for i, token in enumerate(tokens):
-        yield (" " if i else "") + str(token.id), token.role, token.note, token.refused
+        yield (" " if i else "") + str(token.id), token.role, token.note, token.rejected
 
 
 def ids_spelled(ids: Sequence[int]) -> str:
     return " ".join(map(str, ids))
 
 
-def span(text: str, role: str, note: str, refused: Sequence[int], spell: Callable[[Sequence[int]], str]) -> str:
-    was = f' data-refused="{quoted(spell(refused)).replace(chr(10), "↵")}"' if refused else ""
+def span(text: str, role: str, note: str, rejected: Sequence[int], spell: Callable[[Sequence[int]], str]) -> str:
+    was = f' data-rejected="{quoted(spell(rejected)).replace(chr(10), "↵")}"' if rejected else ""
     return f'<span class="{role}" title="{quoted(note)}"{was}>{quoted(text)}</span>'
 
 
@@ -143,7 +143,7 @@ def legend(tokens: Sequence[Token]) -> str:
     found = {token.role for token in tokens}
     names = [f'<span><span class="{name}">{name}</span>: {what}</span>' for name, what in ROLES.items() if name in found]
     if "corrected" in found:
-        names.append('<label><input type="checkbox">show what was <s>refused</s></label>')
+        names.append('<label><input type="checkbox">show what was <s>rejected</s></label>')
     return f'<div class="refspec-legend">{" ".join(names)}</div>'
 
 

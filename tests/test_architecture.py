@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # What each folder or file of refspec may import, beside itself. The probability half never names the network half.
 ANYONE = {"errors", "arrays", "brief", "compose"}
-FRONT = {"decoding", "proof", "transformer", "models", "given", "generate", "decode"}
+FRONT = {"decoding", "proof", "transformer", "models", "given", "generate", "decode", "transcript"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "arrays": set(),

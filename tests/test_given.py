@@ -146,7 +146,10 @@ def test_generate_shows_the_options_of_stream() -> None:
     ours, theirs = (inspect.signature(each) for each in (refspec.generate, refspec.stream))
     assert list(ours.parameters) == list(theirs.parameters)
     assert (ours.return_annotation, theirs.return_annotation) == (refspec.Output, type(refspec.stream(TABLE, (0,))))
-    assert "options" in (refspec.generate.__doc__ or "")
+    assert (inspect.getdoc(refspec.stream) or "nothing") in (refspec.generate.__doc__ or "")  # help explains them all
+    for call in (refspec.generate, refspec.stream):
+        with pytest.raises(TypeError, match=rf"{call.__name__}\(\) got an unexpected keyword argument 'draft'"):
+            call(TABLE, (0,), draft=None)  # type: ignore[call-arg]
 
 
 def test_fed_by_passes_everything_on() -> None:
@@ -158,5 +161,5 @@ def test_fed_by_passes_everything_on() -> None:
         return sum(pair)
 
     assert (then(1), then(1, b=5), then.__name__) == (3, 6, "then")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'c'"):
+    with pytest.raises(TypeError, match=r"then\(\) got an unexpected keyword argument 'c'"):
         then(1, c=3)  # type: ignore[call-arg]

@@ -96,15 +96,15 @@ class Words:
 
 
 def test_a_token_that_is_markup_is_escaped_wherever_it_stands() -> None:
-    """Kept, in place of a refused one, refused, and in what a refused one's note says."""
+    """Kept, in place of a rejected one, rejected, and in what a rejected one's note says."""
     words = ("<script>alert(1)</script>", "</div>&lt;", "\"><b x='", "\r\n")
     rounds = [Round((0, 2, 0), 1, 1), Round((3, 1), 2, 0), Round((2,), 0, 2)]
     html = html_of(rounds, stats(rounds, [0.0] * 3), Words(*words))  # type: ignore[arg-type]
     shown = Page(html)
     assert shown.text == words[0] + words[1] + words[3] + words[1] + words[0] + words[2]
     assert not shown.tags & {"script", "b"}
-    assert shown.spans[1][0]["data-refused"] == words[2] + words[0]
-    assert shown.spans[1][0]["title"] == f"corrected\nrefused: {words[2]!r}"
+    assert shown.spans[1][0]["data-rejected"] == words[2] + words[0]
+    assert shown.spans[1][0]["title"] == f"corrected\nrejected: {words[2]!r}"
     assert "\r" not in html  # a browser would make a newline of it
 
 
@@ -116,7 +116,7 @@ def test_half_a_character_belongs_to_the_token_that_completes_it() -> None:
     spans = page("\U0001f600!").spans  # three bytes a round
     assert [(each["class"], text) for each, text in spans] == [("accepted", "\U0001f600"), ("corrected", "!")]
     assert spans[0][0]["title"] == "accepted\n\naccepted\n\nbonus\n\naccepted"
-    assert spans[1][0]["title"] == "corrected\nrefused: '!'"  # and nothing of the tokens before it
+    assert spans[1][0]["title"] == "corrected\nrejected: '!'"  # and nothing of the tokens before it
 
 
 def test_a_character_left_incomplete_stands_at_the_end() -> None:
@@ -129,7 +129,7 @@ def test_without_a_tokenizer_it_shows_ids() -> None:
     shown = Page(html_of(rounds, stats(rounds, [0.0, 0.0]), None))
     assert shown.text == "5 6 7 8"
     assert [each["class"] for each, _ in shown.spans] == ["accepted", "accepted", "corrected", "plain"]
-    assert shown.spans[2][0]["data-refused"] == "9"
+    assert shown.spans[2][0]["data-rejected"] == "9"
 
 
 def test_each_kind_has_a_legend_and_an_underline_of_its_own() -> None:
@@ -151,10 +151,10 @@ TARGET, DRAFT = refspec.TableLM({(): [0.25, 0.75]}), refspec.TableLM({(): [0.5, 
 
 
 def test_on_hover_it_tells_what_was_compared() -> None:
-    """q picks 0 at 0.1; p(0) = 1/4, q(0) = 1/2: accepted at 0.375, refused at 0.5; what is left of p is all on 1."""
+    """q picks 0 at 0.1; p(0) = 1/4, q(0) = 1/2: accepted at 0.375, rejected at 0.5; what is left of p is all on 1."""
     for u, title in (
         (0.375, "accepted\np = 0.25\nq = 0.5\nu = 0.375: accepted"),
-        (0.5, "corrected\np = 0.75\nq = 0.5\nrefused: '0'\np = 0.25\nq = 0.5\nu = 0.5: refused"),
+        (0.5, "corrected\np = 0.75\nq = 0.5\nrejected: '0'\np = 0.25\nq = 0.5\nu = 0.5: rejected"),
     ):
         drafter = refspec.ModelDrafter(DRAFT)
         out = refspec.speculative(
@@ -177,7 +177,7 @@ def test_without_a_record_hovering_tells_the_kind() -> None:
     rounds = [Round((5, 6), 1, 7)]
     assert [each["title"] for each, _ in Page(html_of(rounds, stats(rounds, [0.0]), None)).spans] == [
         "accepted",
-        "corrected\nrefused: '6'",
+        "corrected\nrejected: '6'",
     ]
 
 

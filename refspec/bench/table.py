@@ -8,7 +8,8 @@ from refspec.bench.machine import Loading, Machine, Roofline
 from refspec.bench.parts import Against, Setup
 from refspec.bench.passes import ContextCost, Decode, Prefill
 from refspec.bench.results import Results, Speed
-from refspec.cli.output import counted, number
+from refspec.brief import counted
+from refspec.cli.output import number
 
 
 def spread(found: Spread, digits: int, unit: str = "") -> str:

@@ -60,7 +60,7 @@ ABOUT_RULES = {
     "block": "decide on the draft as a whole; on average, accepts at least as many tokens as token",
     "sample-match": "draw from the target, and accept a drafted token where it is the one drawn",
     "coupled": "target and draft draw with the same noise; accept where they agree",
-    "inexact-typical": "accept whatever the target finds likely enough, and refuse the rest",
+    "inexact-typical": "accept whatever the target finds likely enough, and reject the rest",
     "inexact-lenience": "like token, but accept up to twice as often",
 }
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from refspec.bench import costs, peers
 from refspec.bench.measure import measure
+from refspec.brief import counted
 from refspec.cli.exits import SUCCESS
-from refspec.cli.output import counted
 from refspec.decoding.draft.profile import Profile
 from refspec.errors import BadArgument
 from refspec.models.sampling import Sampling

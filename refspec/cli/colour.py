@@ -14,7 +14,7 @@ from refspec.models.tokenizer import Stream, Tokenizer
 Paint = Callable[[str, str], str]  # (text, role) -> text in the colour of its role
 
 # Told apart by those who do not see red and green as two colours, too.
-COLOURS = {"accepted": "32", "corrected": "35", "bonus": "36", "refused": "2;9", "heading": "1"}
+COLOURS = {"accepted": "32", "corrected": "35", "bonus": "36", "rejected": "2;9", "heading": "1"}
 
 
 def painter(file: TextIO) -> Paint:

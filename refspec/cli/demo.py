@@ -7,12 +7,11 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-import numpy as np
-
 import refspec
+from refspec.brief import counted
 from refspec.cli.colour import Paint, Screen, painter, uncoloured
 from refspec.cli.exits import SUCCESS
-from refspec.cli.output import counted, table
+from refspec.cli.output import table
 from refspec.decoding.chance import Seeded
 from refspec.decoding.round import Round
 from refspec.decoding.stats import Stats
@@ -21,7 +20,7 @@ from refspec.generate import stream
 from refspec.models.home import EMBEDDED
 from refspec.models.model import Model
 from refspec.models.tokenizer import Tokenizer
-from refspec.proof import theory
+from refspec.transcript import predicted
 
 TARGET, DRAFT = "tiny-target", "tiny-draft"
 PROMPT = "JULIET:\nO Romeo, Romeo! wherefore art thou Romeo?\n\nROMEO:\n"
@@ -62,9 +61,9 @@ def run(options: argparse.Namespace) -> int:
     first = typical(drafted.rounds)
     shown = drafted.rounds[first : first + SHOWN]
     these = f"Rounds {first + 1} to {first + len(shown)} of {len(drafted.rounds)}, which accept about as many tokens as all do"
-    print("\n" + wrapped(f"{these} (what a bar precedes was drafted and refused):") + "\n")
+    print("\n" + wrapped(f"{these} (what stands behind a bar was drafted and rejected):") + "\n")
     print(table(shown, lambda ids: spell(tokenizer, ids), paint, first + 1))
-    print("\n" + summary(drafted.rounds, drafted.stats, gamma, paint))
+    print("\n" + summary(drafted.rounds, drafted.stats, paint))
     print("\n" + wrapped(times(target, draft, options)))
     print("\n" + wrapped(EXACT))
     return SUCCESS
@@ -93,28 +92,19 @@ def show(target: Model, draft: Model | None, tokenizer: Tokenizer, options: argp
     return run.output
 
 
-def summary(rounds: Sequence[Round], stats: Stats, gamma: int, paint: Paint) -> str:
+def summary(rounds: Sequence[Round], stats: Stats, paint: Paint) -> str:
     """What came of the drafts, beside what the two models' distributions promise."""
-    overlaps = [
-        theory.token_acceptance(target_row, each.record.draft.row(i, like=target_row))
-        for each in rounds
-        if each.record is not None
-        for i, target_row in enumerate(each.record.target_probs[: len(each.record.tested)])
-    ]
-    overlap = float(np.mean(overlaps))
-    expected = theory.expected_tokens([overlap] * gamma)
-    rows = (
-        ("acceptance rate", stats.acceptance_rate, overlap),
-        ("tokens per target call", stats.tokens_per_target_call, expected),
-    )
+    measured = stats.acceptance_rate, stats.tokens_per_target_call
+    names = "acceptance rate", "tokens per target call"
+    rows = zip(names, measured, predicted(rounds), strict=True)
     return "\n".join(
         [
             paint(f"{'':24}measured  predicted", "heading"),
-            *(f"{name:24}{measured:8.2f}  {predicted:9.2f}" for name, measured, predicted in rows),
+            *(f"{name:24}{found:8.2f}  {promised:9.2f}" for name, found, promised in rows),
             "",
             wrapped(
-                f"Predicted: a, the mean of sum min(p, q), for the target's distribution p and the draft's q; and "
-                f"(1 - a^{gamma + 1}) / (1 - a)."
+                "Predicted: a, the mean of sum min(p, q), for the target's distribution p and the draft's q; and the mean of "
+                "(1 - a^(n + 1)) / (1 - a) over rounds of n drafted tokens."
             ),
         ]
     )

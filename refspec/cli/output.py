@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from refspec.brief import counted
 from refspec.cli.colour import Paint
 from refspec.decoding.round import Round, role
 from refspec.generate import Output
@@ -36,10 +37,6 @@ def figures(output: Output, seed: int, paint: Paint) -> str:
         f"finish reason: {output.finish_reason}",
     ]
     return " | ".join(parts)
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def number(value: float | None, digits: int) -> str:
@@ -75,15 +72,15 @@ def as_json(output: Output) -> dict[str, Any]:
 def table(rounds: Sequence[Round], spell: Callable[[Sequence[int]], str], paint: Paint, first: int = 1) -> str:
     """A line a round, numbered from `first`: how many were drafted and accepted, the draft, and the token after it.
 
-    What a bar precedes was refused.
+    What a bar precedes was rejected.
     """
     spelled = [[spell(each.draft_tokens[: each.accepted]), spell(each.draft_tokens[each.accepted :])] for each in rounds]
-    drafts = [kept + (" | " if kept and refused else "| " if refused else "") + refused for kept, refused in spelled]
+    drafts = [kept + (" | " if kept and rejected else "| " if rejected else "") + rejected for kept, rejected in spelled]
     width = max([len("draft"), *map(len, drafts)])
     lines = [paint(f"round  drafted  accepted  {'draft':<{width}}  then", "heading")]
-    for i, (each, draft, (kept, refused)) in enumerate(zip(rounds, drafts, spelled, strict=True)):
-        between = draft[len(kept) : len(draft) - len(refused)]
-        shown = paint(kept, "accepted") + between + paint(refused, "refused") + " " * (width - len(draft))
+    for i, (each, draft, (kept, rejected)) in enumerate(zip(rounds, drafts, spelled, strict=True)):
+        between = draft[len(kept) : len(draft) - len(rejected)]
+        shown = paint(kept, "accepted") + between + paint(rejected, "rejected") + " " * (width - len(draft))
         kind = role(each)
         after = paint(spell((each.token,)), kind) + ("" if kind == "plain" else f" ({kind})")
         lines.append(f"{first + i:>5}  {each.drafted:>7}  {each.accepted:>8}  {shown}  {after}")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import refspec
+from refspec.brief import counted
 from refspec.cli.colour import Paint, painter
 from refspec.cli.exits import DIFFERS, SUCCESS
-from refspec.cli.output import counted
 from refspec.decoding.verify import is_exact
 from refspec.errors import BadArgument, did_you_mean
 from refspec.proof.survey import Claim, Finding, claim_of, survey

@@ -1,7 +1,7 @@
 """Verification rules: how many drafted tokens to keep, and which token follows them.
 
 A rule is a function `(draft, target_probs, chance) -> Verdict`. target_probs is [n + 1, v] for n drafted tokens: row i
-is p after the first i of them. It decides on a drafted token by that one and those before it, or says `@looks_ahead`.
+is p after the first i of them. It says with `@claims` whether its text has the target's distribution, and whether it looks ahead.
 One rule a file, named `*_rule.py` since `token.py` would hide the standard library's.
 """
 
