@@ -15,6 +15,7 @@ import subprocess
 from pathlib import Path
 
 BYTES = 9 << 30
+FIRST = "refspec.decoding.stats.x_ratio__mutmut_1"
 
 
 def mutmut(*names: str) -> None:
@@ -36,12 +37,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sample (%(default)s)")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-    mutmut("refspec.decoding.stats.x_ratio__mutmut_1")  # writes all mutants down, and tries one
+    mutmut(FIRST)  # writes all mutants down, and tries one
+    if codes().get(FIRST) is None:
+        raise SystemExit(f"mutmut could not run the tests; see why with: mutmut run {FIRST}")
     names = sorted(name for name in codes() if name.startswith("refspec."))
     sample = random.Random(options.seed).sample(names, min(options.count, len(names)))
     mutmut(*sample)
     found = codes()
-    alive = [name for name in sample if found[name] in (0, None, 33)]  # 33: no test reaches it
+    alive = [name for name in sample if found[name] in (0, None, 33)]  # None: not run; 33: no test reaches it
     print(f"{len(sample) - len(alive)} of {len(sample)} killed, of {len(names):,} mutants of refspec. Alive (mutmut show NAME):")
     print(*alive, sep="\n")
 
