@@ -140,3 +140,8 @@ def test_shape_lines_hold(function: Any, shapes: dict[str, str], result: str) ->
 
 def test_most_functions_have_a_shape_line() -> None:
     assert len(LINES) > 20
+
+
+def test_generate_explains_the_options_that_it_shares() -> None:
+    """`help(refspec.generate)` sends nobody elsewhere."""
+    assert (inspect.getdoc(refspec.stream) or "nothing") in (refspec.generate.__doc__ or "")
