@@ -78,9 +78,8 @@ def roofline(seconds: list[float], weight_bytes: int) -> Roofline:
 
 
 def weight_bytes(network: GPT2 | Llama) -> int:
-    """Bytes of weights that one token reads: all, except tables of which it takes a row."""
-    tables = ["positions"] + ["embedding"] * (network.embedding is not network.head)
-    read = (getattr(network, each.name) for each in fields(network) if each.name not in tables)
+    """Bytes of weights that one token reads: all, except the tables of which it takes a row."""
+    read = (getattr(network, each.name) for each in fields(network) if each.name not in ("positions", "embedding"))
     return sum({id(each): each.nbytes for value in read for each in arrays_in(value)}.values())
 
 

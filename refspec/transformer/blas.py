@@ -12,27 +12,27 @@ def has_no_copy(kernel: str) -> bool:
     return kernel.lower() in NO_COPY_KERNELS
 
 
-@cache
 def blas_kernel() -> str:
     """The name of the kernel that NumPy's OpenBLAS runs, such as "SkylakeX" or "Haswell"; "unknown" for another BLAS."""
-    name = _openblas("get_corename", ctypes.c_char_p)
-    return name.decode() if isinstance(name, bytes) else "unknown"
+    ask = _function("get_corename", ctypes.c_char_p)
+    return ask().decode() if ask else "unknown"
 
 
 def blas_threads() -> int | None:
     """How many threads NumPy's OpenBLAS uses; None for another BLAS."""
-    threads = _openblas("get_num_threads", ctypes.c_int)
-    return threads if isinstance(threads, int) else None
+    ask = _function("get_num_threads", ctypes.c_int)
+    return ask() if ask else None
 
 
-def _openblas(function: str, result: Any) -> Any:
-    """Call a function of the OpenBLAS inside NumPy's wheel, whose names carry a prefix and a suffix; None without it."""
+@cache
+def _function(name: str, result: Any) -> Any:
+    """A function of the OpenBLAS inside NumPy's wheel, whose names carry a prefix and a suffix; None without it."""
     from numpy.linalg import _umath_linalg
 
     try:
         library = ctypes.CDLL(_umath_linalg.__file__)  # it is linked against that BLAS, so its handle finds the name
-        call = getattr(library, f"scipy_openblas_{function}64_")
+        function = getattr(library, f"scipy_openblas_{name}64_")
     except (OSError, AttributeError):
         return None
-    call.restype = result
-    return call()
+    function.restype = result
+    return function

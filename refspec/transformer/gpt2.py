@@ -25,7 +25,7 @@ from refspec.transformer.ops import attention, attention_by_row, causal, gelu, l
 from refspec.transformer.weights import Checkpoint
 
 Norm = tuple[Array, Array]  # weight [d], bias [d]
-Affine = tuple[Linear, Array]  # weight [out, in], bias [out]
+Affine = tuple[Linear, Array]  # in -> out, bias [out]
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Layer:
 @dataclass(frozen=True)
 class GPT2:
     config: GPT2Config
-    embedding: Linear  # [v, d]
+    embedding: Array  # [v, d]
     positions: Array  # [context, d]
     layers: tuple[Layer, ...]
     norm: Norm
-    head: Linear  # [v, d]; the embedding itself where they are tied
+    head: Linear  # d -> v; of the embedding where they are tied
     row_invariant: bool = False  # a row's bits depend on its own text only, not on what shares the pass
 
     def __repr__(self) -> str:
@@ -76,7 +76,7 @@ class GPT2:
         attend = attention_by_row if self.row_invariant else attention
         cache.reserve(n)
 
-        x = self.embedding.take(tokens) + self.positions[positions]  # [n, d]
+        x = self.embedding[tokens] + self.positions[positions]  # [n, d]
         for i, layer in enumerate(self.layers):
             qkv = affine(layer_norm(x, *layer.attention_norm, config.norm_eps), layer.qkv)  # [n, 3d]
             queries, keys, values = split_heads(qkv, 3 * h).reshape(3, h, n, -1)  # each [h, n, e]
@@ -108,7 +108,7 @@ def load_gpt2(config: GPT2Config, checkpoint: Checkpoint, *, row_invariant: bool
         weight = linear(checkpoint.read(f"{name}.weight", inputs, outputs).T, row_invariant=row_invariant)
         return weight, checkpoint.read(f"{name}.bias", outputs)
 
-    embedding = linear(checkpoint.read(f"{prefix}wte.weight", v, d), row_invariant=row_invariant)
+    embedding = checkpoint.read(f"{prefix}wte.weight", v, d)
     layers = []
     for i in range(config.layers):
         name = f"{prefix}h.{i}"
@@ -129,7 +129,7 @@ def load_gpt2(config: GPT2Config, checkpoint: Checkpoint, *, row_invariant: bool
         checkpoint.read(f"{prefix}wpe.weight", config.context, d),
         tuple(layers),
         norm(f"{prefix}ln_f"),
-        checkpoint.head(embedding, config.tied, row_invariant),
+        linear(checkpoint.head(embedding, config.tied), row_invariant=row_invariant),
         row_invariant,
     )
     checkpoint.finish()

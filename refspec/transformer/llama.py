@@ -43,7 +43,7 @@ from refspec.transformer.weights import Checkpoint
 class Projection:
     """x W^T + b; several matrices that read the same x are stacked into one."""
 
-    weight: Linear  # [out, in]
+    weight: Linear  # in -> out
     bias: Array | None  # [out]
 
     __repr__ = by_fields
@@ -70,11 +70,11 @@ class Layer:
 @dataclass(frozen=True)
 class Llama:
     config: LlamaConfig
-    embedding: Linear  # [v, d]
+    embedding: Array  # [v, d]
     frequencies: Array  # [e], radians a position, negative in the first half: that half turns the other way
     layers: tuple[Layer, ...]
     norm: Array  # [d]
-    head: Linear  # [v, d]; the embedding itself where they are tied
+    head: Linear  # d -> v; of the embedding where they are tied
     row_invariant: bool = False  # a row's bits depend on its own text only, not on what shares the pass
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class Llama:
         attend = attention_by_row if self.row_invariant else attention
         cache.reserve(n)
 
-        x = self.embedding.take(tokens) * self.dtype.type(config.embedding_multiplier)  # [n, d]
+        x = self.embedding[tokens] * self.dtype.type(config.embedding_multiplier)  # [n, d]
         added = self.dtype.type(config.residual_multiplier)
         for i, layer in enumerate(self.layers):
             qkv = layer.qkv(rms_norm(x, layer.attention_norm, config.norm_eps))  # [n, (h + 2g) e]
@@ -152,7 +152,7 @@ def load_llama(config: LlamaConfig, checkpoint: Checkpoint, *, row_invariant: bo
         query, key = checkpoint.read(f"{attn}.q_norm.weight", e), checkpoint.read(f"{attn}.k_norm.weight", e)
         return np.stack([query] * config.heads + [key] * config.kv_heads)[:, None]
 
-    embedding = linear(checkpoint.read("model.embed_tokens.weight", v, d), row_invariant=row_invariant)
+    embedding = checkpoint.read("model.embed_tokens.weight", v, d)
     layers = []
     for i in range(config.layers):
         attn, mlp = f"model.layers.{i}.self_attn", f"model.layers.{i}.mlp"
@@ -169,7 +169,7 @@ def load_llama(config: LlamaConfig, checkpoint: Checkpoint, *, row_invariant: bo
             )
         )
     norm = checkpoint.read("model.norm.weight", d)
-    head = checkpoint.head(embedding, config.tied, row_invariant)
+    head = linear(checkpoint.head(embedding, config.tied), row_invariant=row_invariant)
     turns = rotary_frequencies(config)
     model = Llama(config, embedding, np.concatenate([-turns, turns]), tuple(layers), norm, head, row_invariant)
     checkpoint.finish()

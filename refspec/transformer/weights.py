@@ -1,8 +1,8 @@
 """Weights on disk: safetensors, in one file or in shards, read a tensor at a time.
 
-The library checks a file's structure; the bytes are read here, straight into the array that is kept. Mapping the file
-would count its pages as ours, and NumPy has no bfloat16, so that one is widened by hand: it is a float32 whose lower
-half was cut off.
+The library checks a file's structure. The bytes are mapped, not read: a tensor that is float32 in the file is the file, its
+pages shared with every other process that runs the model, and given back once another layout has been made from it. NumPy
+has no bfloat16, so that one is widened by hand: it is a float32 whose lower half was cut off.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.errors import BadWeights, ModelNotFound
 from refspec.transformer.keys import read_json
-from refspec.transformer.linear import Linear, linear
+from refspec.transformer.mapping import let_go, mapped
 
 READ_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -109,25 +109,24 @@ class Checkpoint:
             raise BadWeights(f"{self.folder}: {name} has shape {list(header.shape)} where config.json asks for {list(shape)}")
         if header.dtype not in READ_AS:
             raise BadWeights(f"{self.folder}: {name} is {header.dtype}; refspec reads F32, F16 and BF16: convert it")
-        stored = np.fromfile(header.file, READ_AS[header.dtype], math.prod(shape), offset=header.start)
+        stored = mapped(header.file, READ_AS[header.dtype], shape, header.start)
         if header.dtype == "BF16":
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
-        tensor: Array = stored.astype(self.dtype, copy=False).reshape(shape)
+        tensor: Array = stored.astype(self.dtype, copy=False)
         if not np.isfinite(tensor).all():
             raise BadWeights(f"{self.folder}: {name} holds NaN or infinity; fetch the model again")
+        let_go(tensor)
         self._unread.discard(name)
         self._progress.update(tensor.size)
         return tensor
 
-    def head(self, embedding: Linear, tied: bool, row_invariant: bool = False) -> Linear:
-        """`lm_head.weight`; where it is tied, the embedding, of which a file may carry a copy but no other matrix."""
-        if not tied:
-            return linear(self.read("lm_head.weight", *embedding.shape), row_invariant=row_invariant)
-        if "lm_head.weight" in self:
-            copy = self.read("lm_head.weight", *embedding.shape)
-            if not np.array_equal(copy, embedding.take(np.arange(len(copy)))):
-                raise BadWeights(f"{self.folder}: config.json ties the head to the embedding, but lm_head.weight differs from it")
-        return embedding
+    def head(self, embedding: Array, tied: bool) -> Array:
+        """`lm_head.weight` [v, d]; where it is tied, the embedding, of which a file may carry a copy but no other matrix."""
+        stored = not tied or "lm_head.weight" in self
+        head = self.read("lm_head.weight", *embedding.shape) if stored else embedding
+        if tied and head is not embedding and not np.array_equal(head, embedding):
+            raise BadWeights(f"{self.folder}: config.json ties the head to the embedding, but lm_head.weight differs from it")
+        return embedding if tied else head
 
     def ignore(self, *names: str) -> None:
         """Tensors that some checkpoints carry and no forward pass reads."""

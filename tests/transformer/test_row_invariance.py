@@ -16,19 +16,19 @@ from safetensors.numpy import load_file, save_file
 import refspec
 from refspec.transformer import gpt2, llama
 from refspec.transformer import linear as linear_module
-from refspec.transformer import panels as panels_module
-from refspec.transformer.linear import Rows, WidePanels, linear
-from refspec.transformer.panels import Panels, counts_agree
+from refspec.transformer.linear import Columns, Rows, counts_agree, linear
 
-KERNELS = ("SkylakeX", "Haswell")  # of which the first gets panels where its product is there, or else what the second gets
+KERNELS = ("SkylakeX", "Haswell")  # of which the first gets `Rows` where its product is there, or else what the second gets
 
 
 @pytest.fixture(autouse=True, scope="module")
 def small_limits() -> Iterator[None]:
     """What real weights fill and cross, small ones do here; 11 divides many of the vocabularies."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WidePanels, "WIDTH", 11)
-        patch.setattr(Rows, "BLOCK_BYTES", 2048)
+        patch.setattr(Columns, "WIDEST", 11)
+        patch.setattr(linear_module, "TURN", 1)
+        patch.setattr(linear_module, "SHARED", 0)
+        patch.setattr(linear_module, "blas_threads", lambda: 2)
         yield
 
 
@@ -177,84 +177,65 @@ def test_probabilities_have_the_same_bits_as_well(kernel: str) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("shape", [(3, 1), (40, 33), (45, 576), (1155, 576), (45, 1536)], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_weight_gives_a_row_the_same_bits_whatever_is_beside_it(dtype: Any, shape: tuple[int, int], kernel: str) -> None:
-    """Widths of real models, where an ordinary product adds up a row in several blocks."""
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_weight_gives_a_row_the_same_bits_whatever_is_beside_it(
+    order: Any, dtype: Any, shape: tuple[int, int], kernel: str
+) -> None:
+    """Widths of real models, where an ordinary product adds up a row in several blocks; and rows that lie column by column."""
     random = np.random.default_rng(0)
-    weight, x = random.standard_normal(shape).astype(dtype), random.standard_normal((130, shape[1])).astype(dtype)
+    weight, x = random.standard_normal(shape).astype(dtype), random.standard_normal((130, shape[1])).astype(dtype, order=order)
     product = linear(weight, row_invariant=True, kernel=kernel)
     alone = bits(np.concatenate([product(row[None]) for row in x]))
     for n in (*range(2, 20), 31, 96, 130):
         assert bits(product(x[-n:])) == alone[-n:]
 
 
-@pytest.mark.parametrize("width", [1, 33, 576, 4096, 5209, 11008, 40000])
-def test_panels_use_no_number_of_rows_that_was_not_tried(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    used: set[int] = set()
+@pytest.mark.parametrize("out", [1, 32, 77, 3072])
+@pytest.mark.parametrize("width", [1, 33, 576, 4096])
+def test_no_number_of_rows_is_used_that_was_not_tried(out: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: set[tuple[int, int]] = set()
     original = np.matmul
 
-    def watched(x: np.ndarray, panels: np.ndarray, out: np.ndarray) -> np.ndarray:
-        used.add(len(x))
-        return original(x, panels, out)
+    def watched(x: np.ndarray, weight: np.ndarray, out: np.ndarray) -> np.ndarray:
+        used.add((len(x), weight.shape[-1]))
+        return original(x, weight, out)
 
     monkeypatch.setattr(np, "matmul", watched)
-    if not counts_agree(width):
-        pytest.skip("the product of this BLAS kernel differs from place to place, so that panels are not used")
+    if not counts_agree(out, width):
+        pytest.skip("the product of this BLAS kernel differs from place to place, so that `Rows` are not used")
     tried = used.copy()
     used.clear()
-    panels = Panels.of(np.ones((3, width), np.float32), row_invariant=True)
+    product = Rows(np.ones((out, width), np.float32), row_invariant=True)
     for n in (*range(1, 40), 100):
-        assert panels(np.ones((n, width), np.float32)).shape == (n, 3)
+        assert product(np.ones((n, width), np.float32)).shape == (n, out)
     assert used <= tried
-    assert max(used) == 2 or max(used) * width * Panels.WIDTH <= Panels.BOUND
 
 
-@pytest.mark.parametrize("width", [511, 4096, 5209])
-def test_filling_up_rows_does_not_cross_the_bound(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Widths whose bound is an odd number of rows, or three to five: filled up as usual, those would be copied."""
-    largest = 0
-
-    def watched(x: np.ndarray, panels: np.ndarray, out: np.ndarray) -> np.ndarray:
-        nonlocal largest
-        largest = max(largest, x.size * panels.shape[-1])
-        return original(x, panels, out)
-
-    original = np.matmul
-    panels = Panels.of(np.ones((3, width), np.float32))
-    monkeypatch.setattr(np, "matmul", watched)
-    for n in range(1, 70):
-        panels(np.ones((n, width), np.float32))
-    assert 0 < largest <= Panels.BOUND
-
-
-def last_place_differs(x: np.ndarray, panels: np.ndarray, most: int) -> np.ndarray:
+def last_place_differs(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """What the fifth and sixth row meet on other kernels: another order of additions."""
-    y, half = np.matmul(x, panels), x.shape[1] // 2
-    y[:, 5:] = x[5:, :half] @ panels[:, :half] + x[5:, half:] @ panels[:, half:]
-    return y.transpose(1, 0, 2).reshape(len(x), -1)
+    y, half = x @ weight.T, x.shape[1] // 2
+    y[5:] = x[5:, :half] @ weight[:, :half].T + x[5:, half:] @ weight[:, half:].T
+    return y
 
 
-def number_of_rows_matters(x: np.ndarray, panels: np.ndarray, most: int) -> np.ndarray:
+def number_of_rows_matters(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     half = x.shape[1] // 2
-    y = np.matmul(x, panels) if len(x) < 9 else np.matmul(x[:, :half], panels[:, :half]) + x[:, half:] @ panels[:, half:]
-    return y.transpose(1, 0, 2).reshape(len(x), -1)
+    return x @ weight.T if len(x) < 9 else x[:, :half] @ weight[:, :half].T + x[:, half:] @ weight[:, half:].T
 
 
 @pytest.mark.parametrize("product", [last_place_differs, number_of_rows_matters])
-def test_panels_whose_rows_differ_are_not_used(product: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panels_module, "no_copy", product)
-    for shape, fallback in (((64, 48), Rows), ((132, 48), WidePanels)):
-        weight = np.ones(shape, np.float32)  # says nothing about rounding: the numbers that are tried are not the weight's
-        found = linear(weight, row_invariant=True, kernel="SkylakeX")
-        assert isinstance(found, fallback)
-        assert found.row_invariant
-        assert isinstance(linear(weight, kernel="SkylakeX"), Panels)
+def test_a_product_whose_rows_differ_is_not_used(product: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_module, "by_blocks", product)
+    weight = np.ones((132, 48), np.float32)  # says nothing about rounding: the numbers that are tried are not the weight's
+    found = linear(weight, row_invariant=True, kernel="SkylakeX")
+    assert isinstance(found, Columns)
+    assert found.row_invariant
+    assert isinstance(linear(weight, kernel="SkylakeX"), Rows)
 
 
-def test_panels_whose_rows_agree_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        panels_module, "no_copy", lambda x, panels, most: np.stack([row @ panels for row in x]).reshape(len(x), -1)
-    )
-    assert isinstance(linear(np.ones((64, 48), np.float32), row_invariant=True, kernel="SkylakeX"), Panels)
+def test_a_product_whose_rows_agree_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_module, "by_blocks", lambda x, weight: np.stack([weight @ row for row in x]))
+    assert isinstance(linear(np.ones((64, 48), np.float32), row_invariant=True, kernel="SkylakeX"), Rows)
 
 
 # ---- without it
@@ -271,22 +252,17 @@ def test_without_the_flag_nothing_of_it_runs(config: dict[str, Any], kernel: str
         monkeypatch.setattr(family, "attention_by_row", refuse)
     model = load(config, kernel, row_invariant=False)
     assert not model.network.row_invariant
-    assert not model.network.embedding.row_invariant
+    assert not model.network.head.row_invariant
     assert model.logits([1, 2, 3] * 40).shape == (120, 264)
 
 
-@pytest.mark.parametrize("n", [3, 5, 16, 17, 95, 96, 120])
+@pytest.mark.parametrize("n", [5, 16, 17, 36, 37, 120])
 def test_without_the_flag_every_layout_multiplies_its_rows_at_once(n: int) -> None:
     random = np.random.default_rng(0)
-    weight, x = (random.standard_normal(shape, dtype=np.float32) for shape in [(66, 40), (n, 40)])
+    weight, x = (random.standard_normal(shape, dtype=np.float32) for shape in [(64, 40), (n, 40)])
     filled = np.concatenate([x, np.zeros((-n % 8, 40), np.float32)])
-    if n > linear_module.ROW_BY_ROW:
-        assert np.array_equal(Rows.of(weight)(x), (filled @ weight.T)[:n])
-        wide = WidePanels.of(weight)
-        assert np.array_equal(wide(x), np.concatenate([filled @ panel for panel in wide.weight], axis=1)[:n])
-    panels = Panels.of(weight)
-    rows = np.concatenate([x, np.zeros((6 - n if n < 6 else n % 2, 40), np.float32)])
-    at_once = np.matmul(rows, panels.weight).transpose(1, 0, 2).reshape(len(rows), -1)
-    if n >= Panels.MANY:
-        at_once = x @ np.concatenate(list(panels.weight), axis=1)
-    assert np.array_equal(panels(x), at_once[:n, :66])
+    columns = linear(weight, kernel="Haswell")
+    side_by_side = np.concatenate([filled @ panel for panel in columns.weight], axis=1)
+    assert np.array_equal(columns(x), side_by_side[:n, :64])
+    at_once = np.concatenate([x @ block.T for block in weight.reshape(2, 32, 40)], axis=1) if n <= Rows.FEW else x @ weight.T
+    assert np.array_equal(Rows(weight)(x), at_once)

@@ -1,6 +1,7 @@
 """Weights from disk to the product: every stored type to the bit, shards, one copy in memory, and layouts that agree."""
 
 import json
+import mmap
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 import refspec
 from refspec.transformer import linear as linear_module
-from refspec.transformer import panels as panels_module
-from refspec.transformer.linear import Linear, Rows, WidePanels, linear
-from refspec.transformer.panels import Panels
-from refspec.transformer.shelf import Shelf
+from refspec.transformer.linear import Columns, Rows, linear, transposed
+from refspec.transformer.mapping import let_go
 from refspec.transformer.weights import Checkpoint, tensor_headers
 
 TOKENS = tuple(range(0, 250, 7))
@@ -121,11 +120,11 @@ def test_float64_is_float64_throughout(config: dict[str, Any], tmp_path: Path) -
     One step in float32 on the way would round it off, or up to a multiple of 6e-8.
     """
     network = refspec.load(write_folder(tmp_path, config), dtype=np.float64).network
-    plain = network.embedding.take(np.arange(264))
+    plain = network.embedding
     noise = 1e-9 * np.random.default_rng(0).standard_normal(plain.shape)
 
     def logits(embedding: np.ndarray) -> np.ndarray:
-        changed = replace(network, embedding=Rows.of(embedding))
+        changed = replace(network, embedding=embedding)
         return changed.forward(np.array(TOKENS), changed.new_cache(), last=len(TOKENS))
 
     once, twice = (logits(plain + factor * noise) - logits(plain) for factor in (1, 2))
@@ -147,68 +146,72 @@ def test_float32_is_close_to_float64(config: dict[str, Any], tmp_path: Path) -> 
 # ---- one copy
 
 
-def owned(array: np.ndarray) -> np.ndarray:
-    """The array whose memory this one looks at."""
-    return array if array.base is None else owned(array.base)
+def owner(array: np.ndarray) -> object:
+    """What holds the memory that this one looks at: an array, or a mapped file."""
+    return owner(array.base) if isinstance(array.base, np.ndarray) else array if array.base is None else array.base
 
 
-def test_rows_keeps_the_array_that_was_read(tmp_path: Path) -> None:
+def test_a_float32_tensor_is_the_file(tmp_path: Path) -> None:
+    """Nothing is read or copied: other processes that map the file share its pages. It cannot be written to."""
     write_safetensors(tmp_path / "model.safetensors", {"x": ("F32", np.ones((130, 70), np.float32))})
-    read = Checkpoint(tmp_path).read("x", 130, 70)
-    kept = linear(read, kernel="Haswell")
+    tensor = Checkpoint(tmp_path).read("x", 130, 70)
+    assert isinstance(owner(tensor), mmap.mmap)
+    assert not tensor.flags.writeable
+    kept = linear(tensor, kernel="SkylakeX")
     assert isinstance(kept, Rows)
-    assert np.shares_memory(kept.weight, read)
-    assert owned(kept.weight).nbytes == 4 * 130 * 70
+    assert np.shares_memory(kept.weight, tensor)
 
 
-@pytest.mark.parametrize("layout", [Rows, WidePanels, Panels])
-def test_a_transposed_weight_lets_go_of_the_array_it_came_from(layout: Any) -> None:
+@pytest.mark.parametrize(("stored", "raw", "dtype"), [("F16", np.float16, np.float32), ("F32", np.float32, np.float64)])
+def test_what_is_widened_lets_go_of_the_file(stored: str, raw: Any, dtype: Any, tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "model.safetensors", {"x": (stored, np.ones((130, 70), raw))})
+    tensor = Checkpoint(tmp_path, dtype).read("x", 130, 70)
+    assert owner(tensor).nbytes == tensor.nbytes == 130 * 70 * np.dtype(dtype).itemsize
+
+
+def test_an_empty_tensor_can_be_read(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "model.safetensors", {"x": ("F32", np.ones((0, 7), np.float32))})
+    assert Checkpoint(tmp_path).read("x", 0, 7).shape == (0, 7)
+
+
+def test_what_was_let_go_is_still_there(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).random((130, 70), dtype=np.float32)
+    write_safetensors(tmp_path / "model.safetensors", {"x": ("F32", numbers)})
+    tensor = Checkpoint(tmp_path).read("x", 130, 70)
+    for array in (tensor, tensor[3:].T, numbers):
+        let_go(array)
+    assert np.array_equal(tensor, numbers)
+
+
+@pytest.mark.parametrize("kernel", ["SkylakeX", "Haswell"])
+def test_a_transposed_weight_lets_go_of_the_array_it_came_from(kernel: str) -> None:
     """GPT-2 stores [in, out]: what is kept must not be a view that holds the file's order in memory as well."""
-    stored = np.ones((8, 3072), np.float32)  # both kinds of panel are full, so nothing is filled up
-    kept = layout.of(stored.T)
+    stored = np.ones((8, 3072), np.float32)
+    kept = linear(stored.T, kernel=kernel)
     assert not np.shares_memory(kept.weight, stored)
-    assert owned(kept.weight).nbytes == (stored.nbytes if layout is Rows else Shelf.BLOCK)
+    assert owner(kept.weight).nbytes == stored.nbytes
 
 
-def test_a_shelf_gives_everyone_positions_left_their_own() -> None:
-    shelf = Shelf()
-    sizes = [(3, 5), (1,), (0, 4), (2, 2, 2), (Shelf.BLOCK // 4,), (7,), (Shelf.BLOCK // 4 + 1,), (3,)]
-    given = [shelf.zeros(size, np.float32) for size in sizes]
-    for i, array in enumerate(given):
-        assert array.shape == sizes[i]
-        assert array.ctypes.data % Shelf.ALIGNED == owned(array).ctypes.data % Shelf.ALIGNED
-        array[...] = i + 1
-    for i, array in enumerate(given):
-        assert (array == i + 1).all()
-    assert owned(given[0]) is owned(given[3])
-    assert owned(given[0]) is not owned(given[4])
-
-
-@pytest.mark.parametrize("config", [LLAMA | {"tie_word_embeddings": True}, GPT2], ids=["llama", "gpt2"])
-def test_a_tied_head_is_the_embedding_itself(config: dict[str, Any], tmp_path: Path) -> None:
-    network = refspec.load(write_folder(tmp_path, config)).network
-    assert network.head is network.embedding
-
-
-# ---- three layouts of one product
+# ---- two layouts of one product
 
 SHAPES = [(1, 1), (11, 700), (63, 5), (64, 64), (66, 33), (132, 576), (264, 32)]
 
 
 @pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wide panels that small weights fill: 11 divides several of the shapes here, and of the models' only the vocabulary."""
-    monkeypatch.setattr(WidePanels, "WIDTH", 11)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that small weights cross: several panels, the last of them not full; several turns of blocks, by two threads."""
+    monkeypatch.setattr(Columns, "WIDEST", 25)
+    monkeypatch.setattr(linear_module, "TURN", 2)
+    monkeypatch.setattr(linear_module, "SHARED", 0)
+    monkeypatch.setattr(linear_module, "blas_threads", lambda: 2)
 
 
-def layouts(weight: np.ndarray) -> list[Linear]:
-    """The weight in every layout that can hold it."""
-    wide = [WidePanels.of(weight)] if len(weight) % WidePanels.WIDTH == 0 else []
-    return [Rows.of(weight), Panels.of(weight), *wide]
+def layouts(weight: np.ndarray) -> list[Rows | Columns]:
+    return [Rows(weight), Columns(transposed(weight), len(weight))]
 
 
-@pytest.mark.usefixtures("narrow")
-@pytest.mark.parametrize("rows", [*range(1, 11), 16, 17, 31, 40])
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("rows", [*range(1, 11), 16, 17, 31, 36, 37, 101])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_layout_gives_the_product(shape: tuple[int, int], rows: int) -> None:
     random = np.random.default_rng(0)
@@ -224,76 +227,62 @@ def test_every_layout_gives_the_product(shape: tuple[int, int], rows: int) -> No
         assert (np.abs(y - exact) <= bound).all(), type(layout).__name__
 
 
-@pytest.mark.usefixtures("narrow")
-@pytest.mark.parametrize("rows", [23, 101])  # the second are many, for which `Panels` copies blocks of the weight
-@pytest.mark.parametrize("row_by_row", [0, 30])
-def test_blocks_and_row_limits_are_crossed(row_by_row: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a real weight needs, on a small one: several blocks of `Rows` and of `Panels`, and several turns of these."""
-    random = np.random.default_rng(0)
-    # whole numbers: every sum is exact, so the order of summation cannot matter and equality is the test
-    weight, x = (random.integers(-8, 9, shape).astype(np.float32) for shape in [(154, 40), (rows, 40)])
-    monkeypatch.setattr(Rows, "BLOCK_BYTES", 7 * 40 * 4)
-    monkeypatch.setattr(linear_module, "ROW_BY_ROW", row_by_row)
-    monkeypatch.setattr(Panels, "BOUND", 5 * 40 * 64)
-    monkeypatch.setattr(panels_module, "BLOCK", 2)  # of five
-    found = layouts(weight)
-    assert len(found) == 3
-    for layout in found:
-        y = layout(x)
-        assert y.dtype == np.float32
-        assert np.array_equal(y, x @ weight.T), type(layout).__name__
-
-
-@pytest.mark.usefixtures("narrow")
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_take_is_rows_of_the_weight(shape: tuple[int, int]) -> None:
-    weight = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    ids = np.array([*range(shape[0]), shape[0] - 1, 0, 0])
-    for layout in layouts(weight):
-        assert layout.shape == shape
-        assert np.array_equal(layout.take(ids), weight[ids]), type(layout).__name__
+def test_one_core_and_two_give_the_same_bits(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    weight = random.standard_normal(shape, dtype=np.float32)
+    for n in (2, 5, 36):
+        x = random.standard_normal((n, shape[1]), dtype=np.float32)
+        monkeypatch.setattr(linear_module, "blas_threads", lambda: 2)
+        two = Rows(weight)(x)
+        monkeypatch.setattr(linear_module, "blas_threads", lambda: 1)
+        assert np.array_equal(Rows(weight)(x), two)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (3072, 2), (3073, 2), (50257, 1)], ids=str)
+def test_panels_hold_the_weight_and_zeros(shape: tuple[int, int]) -> None:
+    weight = 1 + np.random.default_rng(0).random(shape, dtype=np.float32)
+    panels = transposed(weight)
+    side_by_side = np.concatenate(list(panels), axis=1)
+    assert np.array_equal(side_by_side[:, : shape[0]], weight.T)
+    assert not side_by_side[:, shape[0] :].any()
+    assert panels.shape[2] <= Columns.WIDEST
+    assert panels.size - weight.size < len(panels) * shape[1]  # less than a column for each panel
 
 
 # ---- the choice
 
 
 @pytest.mark.parametrize("name", ["SkylakeX", "skylakex", "Cooperlake", "SapphireRapids"])
-def test_avx512_kernels_get_panels_in_float32_only(name: str) -> None:
-    assert isinstance(linear(np.ones((3072, 3), np.float32), kernel=name), Panels)
-    assert isinstance(linear(np.ones((3, 3), np.float32), kernel=name), Panels)
-    assert isinstance(linear(np.ones((3, 3), np.float64), kernel=name), Rows)
+def test_avx512_kernels_take_the_file_s_layout_in_float32_only(name: str) -> None:
+    assert isinstance(linear(np.ones((3072, 3), np.float32), kernel=name), Rows)
+    assert isinstance(linear(np.ones((3, 3), np.float64), kernel=name), Columns)
 
 
-@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["Haswell", "Zen", "neoversen1", "unknown"])
-@pytest.mark.parametrize(
-    ("shape", "layout"),
-    [((22, 11), WidePanels), ((22, 12), Rows), ((23, 11), Rows), ((11, 11), Rows), ((11, 1), WidePanels)],
-    ids=str,
-)
-def test_other_kernels_choose_by_shape(shape: tuple[int, int], layout: Any, name: str, dtype: Any) -> None:
-    assert isinstance(linear(np.ones(shape, dtype), kernel=name), layout)
+def test_other_kernels_get_columns(name: str, dtype: Any) -> None:
+    assert isinstance(linear(np.ones((3, 3), dtype), kernel=name), Columns)
 
 
-@pytest.mark.parametrize(("name", "layout"), [("SkylakeX", Panels), ("Haswell", Rows)])
+@pytest.mark.parametrize(("name", "layout"), [("SkylakeX", Rows), ("Haswell", Columns)])
 def test_without_a_name_the_running_kernel_decides(name: str, layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear_module, "blas_kernel", lambda: name)
     assert isinstance(linear(np.ones((3, 3), np.float32)), layout)
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("config", [LLAMA, LLAMA | {"tie_word_embeddings": True}, GPT2], ids=["llama", "llama-tied", "gpt2"])
 def test_every_layout_runs_the_whole_model_to_the_same_logits(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, logits = write_folder(tmp_path, config), {}
-    for name, wide, layout in (("SkylakeX", 3072, Panels), ("Haswell", 3072, Rows), ("Haswell", 11, WidePanels)):
+    for name, layout in (("SkylakeX", Rows), ("Haswell", Columns)):
         monkeypatch.setattr(linear_module, "blas_kernel", lambda name=name: name)
-        monkeypatch.setattr(WidePanels, "WIDTH", wide)
         model = refspec.load(folder)
-        assert {type(model.network.embedding), type(model.network.head)} == {layout}
+        assert isinstance(model.network.head, layout)
         logits[layout] = model.logits(TOKENS)
     assert 1 < np.abs(logits[Rows]).max() < 20
     # 6e-8 of logits of that size, over a few hundred roundings in another order
-    assert np.abs(logits[Panels] - logits[Rows]).max() < 1e-4
-    assert np.abs(logits[WidePanels] - logits[Rows]).max() < 1e-4
+    assert np.abs(logits[Columns] - logits[Rows]).max() < 1e-4

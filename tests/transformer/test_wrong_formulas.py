@@ -156,8 +156,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     # what is added, multiplied and divided
     "granite's embedding multiplier left out": (
         LLAMA,
-        "self.embedding.take(tokens) * self.dtype.type(config.embedding_multiplier)",
-        "self.embedding.take(tokens)",
+        "self.embedding[tokens] * self.dtype.type(config.embedding_multiplier)",
+        "self.embedding[tokens]",
     ),
     "the residual multiplier only after attention": (LLAMA, "layer.down(silu(gate) * up) * added", "layer.down(silu(gate) * up)"),
     "the residual multiplier only after the MLP": (
@@ -172,8 +172,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     ),
     "the embedding for a head that is not tied": (
         WEIGHTS,
-        'return linear(self.read("lm_head.weight", *embedding.shape), row_invariant=row_invariant)',
-        'self.read("lm_head.weight", *embedding.shape)\n            return embedding',
+        "return embedding if tied else head",
+        "return embedding",
     ),
     "logits multiplied by their divisor": (LLAMA, "logits /=", "logits *="),
     "biases left out": (LLAMA, "y if self.bias is None else y + self.bias", "y"),
