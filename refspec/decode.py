@@ -27,7 +27,7 @@ def autoregressive(
     (0, 1, 0)
     """
     return plain.autoregressive(
-        as_language_model(target), as_ids(prompt), max_new_tokens=max_new_tokens, stop=stop, chance=chance
+        as_language_model(target), as_ids(prompt), max_new_tokens=max_new_tokens, stop=as_ids(stop, "stop"), chance=chance
     )
 
 
@@ -46,6 +46,7 @@ def speculative(target: AnyModel, drafter: AnyDrafter, prompt: Sequence[int], **
     """
     target = as_language_model(target)
     drafter = as_drafter(drafter, target, options.get("verify", token))
+    options["stop"] = as_ids(options.get("stop", ()), "stop")  # an iterator could be asked but once
     kept = tuple(rounds(target, drafter, as_ids(prompt), **options))
     return Generation(tuple(token for each in kept for token in each.tokens), kept)
 
@@ -64,4 +65,5 @@ def sequence_law(target: AnyModel, drafter: AnyDrafter, prompt: Sequence[int] = 
     """
     target = as_language_model(target)
     drafter = as_drafter(drafter, target, options.get("verify", token))
+    options["stop"] = as_ids(options.get("stop", ()), "stop")
     return exact.sequence_law(target, drafter, as_ids(prompt), **options)

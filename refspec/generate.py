@@ -1,7 +1,7 @@
 """Text in, text out: the loop with a tokenizer around it and a clock beside it."""
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,19 +15,25 @@ from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.decoding.loop import rounds
 from refspec.decoding.optional import optional
-from refspec.decoding.round import Round
+from refspec.decoding.round import Round, up_to
 from refspec.decoding.stats import Stats, stats
 from refspec.errors import BadArgument, ContextExceeded
-from refspec.given import AnyDrafter, AnyModel, as_drafter, as_ids, as_language_model, as_model
+from refspec.given import AnyDrafter, AnyModel, as_drafter, as_ids, as_language_model, as_model, as_stop, named
+from refspec.models.cached_lm import check_ids
 from refspec.models.model import Model
 from refspec.models.sampling import Sampling
-from refspec.models.tokenizer import Stream, Tokenizer
+from refspec.models.streaming import Stream
+from refspec.models.tokenizer import Tokenizer
+from refspec.numeric import whole
 from refspec.transformer.blas import blas_kernel, has_no_copy
 
 
 @dataclass(frozen=True)
 class Piece:
     """What one round adds: its tokens, and the text that can be shown since the last one.
+
+    texts: that text in parts, one for each token that brought it; () without a tokenizer. The last piece of a run also has what
+    was still waiting.
 
     >>> import refspec
     >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
@@ -36,17 +42,30 @@ class Piece:
     """
 
     round: Round
-    text: str
+    texts: tuple[str, ...]
 
     __repr__ = by_fields
+
+    @property
+    def text(self) -> str:
+        """
+        >>> import refspec
+        >>> from refspec.generate import Piece
+        >>> Piece(refspec.Round((5,), 1, 9), ("to ", "be")).text
+        'to be'
+        """
+        return "".join(self.texts)
 
 
 @dataclass(frozen=True)
 class Output:
     """A finished generation. tokens are without the prompt; text is without special tokens, None without a tokenizer.
 
-    finish_reason: "stop" at a stop token, "length" at max_new_tokens, "context" where the model has no more positions,
-    "interrupted" where the caller broke off. In a notebook it shows where each token came from.
+    The prompt's text and `text` are together what the tokens of both decode to, so a completion keeps its leading space. Where a
+    stop text ended it, `tokens` end with the token that completes the stop text, and `text` ends before the stop text.
+    texts: `text` in parts, one for each token. finish_reason: "stop" at a stop token or text, "length" at max_new_tokens,
+    "context" where the model has no more positions, "interrupted" where the caller broke off. In a notebook it shows where each
+    token came from.
 
     >>> import refspec
     >>> out = refspec.generate("tiny-target", "ROMEO:", max_new_tokens=3)
@@ -61,6 +80,7 @@ class Output:
     prompt_tokens: Tokens
     finish_reason: str
     tokenizer: Tokenizer | None = field(default=None, repr=False, compare=False)
+    texts: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __repr__(self) -> str:
         return brief(
@@ -69,7 +89,7 @@ class Output:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: see `refspec.transcript`."""
-        return transcript.html_of(self.rounds, self.stats, self.tokenizer)
+        return transcript.html_of(self.rounds, self.stats, self.tokenizer, self.texts)
 
 
 class Run:
@@ -88,40 +108,74 @@ class Run:
         prompt: Tokens,
         tokenizer: Tokenizer | None,
         stop: Collection[int],
+        stop_texts: Sequence[str] = (),
+        most: int,
         at_end: str,
         exact: bool | None,
     ) -> None:
         self._coming = coming
         self._prompt = prompt
         self._tokenizer = tokenizer
-        self._stream = None if tokenizer is None else Stream(tokenizer)
+        self._stream = None if tokenizer is None else Stream(tokenizer, prompt, stop_texts)
         self._stop = stop
         self._exact = exact  # what the rule claims
-        self._at_end = at_end  # why it ends, if no stop token ends it before
-        self._timed: list[tuple[Round, float]] = []
+        self._left = most  # how many tokens may still come
+        self._at_end = at_end  # why it ends there, if no stop ends it before
+        self._done: list[tuple[Piece, float, str]] = []  # with its seconds, and the text that waits behind it
         self._finish_reason = "interrupted"
 
     def __repr__(self) -> str:
-        tokens = sum(len(each.tokens) for each, _ in self._timed)
-        return brief(self, f"{counted(tokens, 'token')} in {counted(len(self._timed), 'round')}", repr(self._finish_reason))
+        tokens = sum(len(piece.round.tokens) for piece in self.pieces)
+        return brief(self, f"{counted(tokens, 'token')} in {counted(len(self._done), 'round')}", repr(self._finish_reason))
 
     def __iter__(self) -> Iterator[Piece]:
-        started = time.perf_counter()
-        for emitted in self._coming:
-            self._timed.append((emitted, time.perf_counter() - started))
-            yield Piece(emitted, self._stream.push(emitted.tokens) if self._stream else "")
+        while self._finish_reason == "interrupted":
             started = time.perf_counter()
-        self._finish_reason = "stop" if self._timed and self._timed[-1][0].token in self._stop else self._at_end
+            if (emitted := next(self._coming, None)) is None:
+                self._finish_reason = self._at_end
+            else:
+                seconds = time.perf_counter() - started
+                piece, waiting, reason = self._read(emitted)
+                self._done.append((piece, seconds, waiting))  # at once, whenever Ctrl-C comes
+                self._finish_reason = reason
+                yield piece
 
-    def rest(self) -> str:
-        """The text of an incomplete character at the very end, if there is one.
+    def _read(self, emitted: Round) -> tuple[Piece, str, str]:
+        """(the round with its text, the text that waits, why it is the last one, if it is): up to a stop text, as N9 has it."""
+        texts, stopped, waiting = [], False, ""
+        if self._stream is not None:
+            for token in emitted.tokens:
+                texts.append(self._stream.push(token))
+                if stopped := self._stream.stopped:
+                    break
+            emitted, waiting = up_to(emitted, len(texts) - 1), self._stream.waiting
+        self._left -= len(emitted.tokens)
+        at_end = "interrupted" if self._left else self._at_end
+        reason = "stop" if stopped or emitted.token in self._stop else at_end
+        if texts and reason != "interrupted":
+            texts[-1], waiting = texts[-1] + waiting, ""
+        return Piece(emitted, tuple(texts)), waiting, reason
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Those that have come so far.
 
         >>> import refspec
         >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
-        >>> "".join(piece.text for piece in run) + run.rest() == run.output.text
+        >>> tuple(run) == run.pieces
         True
         """
-        return self._stream.flush() if self._stream else ""
+        return tuple(piece for piece, _, _ in self._done)
+
+    def rest(self) -> str:
+        """The text that waits behind the pieces so far; none once the run has ended, whose last piece has it.
+
+        >>> import refspec
+        >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
+        >>> next(iter(run)).text + run.rest() == run.output.text
+        True
+        """
+        return self._done[-1][2] if self._done else ""
 
     @property
     def output(self) -> Output:
@@ -133,13 +187,15 @@ class Run:
         >>> run.output.tokens == piece.round.tokens, run.output.finish_reason
         (True, 'interrupted')
         """
-        done = tuple(emitted for emitted, _ in self._timed)
-        tokens = tuple(token for emitted in done for token in emitted.tokens)
+        rounds = tuple(piece.round for piece in self.pieces)
+        texts = [text for piece in self.pieces for text in piece.texts]
+        texts[-1:] = [text + self.rest() for text in texts[-1:]]
         return Output(
-            text=self._tokenizer.decode(tokens) if self._tokenizer else None,
-            tokens=tokens,
-            rounds=done,
-            stats=stats(done, [seconds for _, seconds in self._timed], exact=self._exact),
+            text="".join(texts) if self._tokenizer else None,
+            texts=tuple(texts),
+            tokens=tuple(token for each in rounds for token in each.tokens),
+            rounds=rounds,
+            stats=stats(rounds, [seconds for _, seconds, _ in self._done], exact=self._exact),
             prompt_tokens=self._prompt,
             finish_reason=self._finish_reason,
             tokenizer=self._tokenizer,
@@ -159,7 +215,7 @@ def stream(
     top_p: float | None = None,
     min_p: float | None = None,
     seed: int = 0,
-    stop: Collection[int] | None = None,
+    stop: Iterable[int | str] | str | None = None,
     verify: rules.Rule = rules.token,
     record: bool = False,
 ) -> Run:
@@ -169,10 +225,14 @@ def stream(
     decoding), a Drafter, its class, or a function from the target to a Drafter. prompt: text, or ids.
     gamma: how many tokens to draft a round; "auto" drafts as many as pay by the costs in `profile`, or in the package's own for
     this kind of machine. temperature, top_k, top_p, min_p: see `Sampling`. seed: the same seed gives the same tokens. stop: ids
-    that end the text; by default the model's own end tokens. verify: the verification rule. record: keep what each round
-    looked at.
+    and texts that end the text, or one text; by default the model's own end tokens. verify: the verification rule. record: keep
+    what each round looked at.
 
-    Raises BadArgument for an empty prompt or an option out of range, ContextExceeded for a prompt that does not fit.
+    A stop text counts wherever its characters end in the new text, whatever the tokens are (N9). Neither it nor what is behind
+    it is shown; what may become one waits. Up to there the tokens have the target's distribution, as up to a stop token.
+
+    Raises BadArgument for an empty prompt or an option of the wrong kind or out of range, ContextExceeded for a prompt that does
+    not fit.
 
     >>> import refspec
     >>> run = refspec.stream("tiny-target", "ROMEO:", drafter="tiny-draft", max_new_tokens=12)
@@ -181,28 +241,36 @@ def stream(
     """
     target = as_language_model(model := as_model(model), Sampling(temperature, top_k, top_p, min_p))
     tokens = prompt_ids(model, prompt)
+    whole("max_new_tokens", max_new_tokens, 0)
     most = max_new_tokens
     if (context := optional(target, "context")) is not None:
         if len(tokens) > context:
             raise ContextExceeded(f"the prompt has {len(tokens)} tokens and {named(model)} a context of {context}; shorten it")
         most = min(max_new_tokens, context - len(tokens))
-    stop = optional(model, "end_tokens") if stop is None else stop
-    if not all(isinstance(token, int) for token in stop):
-        raise BadArgument(f"stop is {stop!r}; it holds token ids, not texts")
+    stop_ids, stop_texts = as_stop(stop, model)
     drafting = as_drafter(drafter, target, verify)
     if gamma == "auto":
         profile = profile or Profile.embedded(few_rows_are_cheap=has_no_copy(blas_kernel()))
         drafting, gamma = AdaptiveDrafter(drafting, profile), len(profile.verify) - 1
-    elif isinstance(gamma, str):
-        raise BadArgument(f'gamma is {gamma!r}; it is a number of drafted tokens, or "auto"')
+    whole("gamma", gamma, 0, ', or "auto": how many tokens are drafted a round')
     coming = rounds(
-        target, drafting, tokens, gamma=gamma, max_new_tokens=most, stop=stop, chance=Seeded(seed), verify=verify, record=record
+        target,
+        drafting,
+        tokens,
+        gamma=gamma,
+        max_new_tokens=most,
+        stop=stop_ids,
+        chance=Seeded(seed),
+        verify=verify,
+        record=record,
     )
     return Run(
         coming,
         prompt=tokens,
         tokenizer=optional(model, "tokenizer"),
-        stop=stop,
+        stop=stop_ids,
+        stop_texts=stop_texts,
+        most=most,
         at_end="length" if most == max_new_tokens else "context",
         exact=rules.is_exact(verify),
     )
@@ -234,8 +302,5 @@ def prompt_ids(model: Model | LanguageModel, prompt: str | Sequence[int]) -> Tok
         raise BadArgument(f"{named(model)} has no tokenizer.json; give the prompt as token ids")
     if not tokens:
         raise BadArgument("the prompt is empty; give at least one token of text")
+    check_ids(tokens, model.vocab_size)
     return tokens
-
-
-def named(model: Model | LanguageModel) -> str:
-    return str(getattr(model, "name", type(model).__name__))

@@ -2,11 +2,12 @@
 
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
-from reprlib import repr as short
 from typing import Any
 
+from refspec.brief import short
 from refspec.decoding.draft import Draft, Drafter
 from refspec.decoding.draft.coupled import CoupledDrafter
 from refspec.decoding.draft.model import ModelDrafter
@@ -16,6 +17,7 @@ from refspec.decoding.verify import Rule, coupled
 from refspec.errors import BadArgument
 from refspec.models.model import Model, load
 from refspec.models.sampling import Sampling
+from refspec.models.tokenizer import Tokenizer
 
 AnyModel = Model | LanguageModel | str | Path
 AnyDrafter = Drafter | Model | LanguageModel | str | Path | Callable[..., Drafter] | None
@@ -87,9 +89,59 @@ class NoDrafter:
         return Draft(())
 
 
-def as_ids(prompt: Sequence[int]) -> Tokens:
-    """A prompt of ids. Raises BadArgument for anything else."""
+def as_ids(given: Iterable[int], name: str = "the prompt") -> Tokens:
+    """Ids in order, as Python's whole numbers. Raises BadArgument for anything else."""
     try:
-        return tuple(operator.index(token) for token in prompt)
+        if not isinstance(given, str | bytes | bytearray | Mapping):
+            ids = tuple(given)
+            if not any(isinstance(each, bool) for each in ids):
+                return tuple(operator.index(each) for each in ids)
     except TypeError:
-        raise BadArgument("the prompt is neither a text nor a sequence of whole-number ids") from None
+        pass
+    raise BadArgument(f"{name} is {short(given)}, neither a text nor a sequence of whole-number ids")
+
+
+def as_stop(given: Iterable[int | str] | str | None, model: Model | LanguageModel) -> tuple[Tokens, tuple[str, ...]]:
+    """(ids, texts) that end a text; for None the model's own end tokens. A text that is a special token is that token's id.
+
+    Raises BadArgument for an id that the model cannot say, and for a text that could never be found.
+    """
+    if given is None:
+        return optional(model, "end_tokens") or (), ()
+    if isinstance(given, str):
+        given = [given]
+    elif not isinstance(given, Iterable) or isinstance(given, bytes | bytearray | Mapping):
+        raise BadArgument(f"stop is {short(given)}; give a list of token ids and texts, such as [2, 'User:']")
+    tokenizer = optional(model, "tokenizer")
+    ids, texts = [], []
+    for each in given:
+        if not isinstance(each, str):
+            ids.append(stop_id(each, model))
+        elif tokenizer is None:
+            raise BadArgument(f"stop is {short(each)}, and {named(model)} has no tokenizer.json; give token ids")
+        elif each in tokenizer.special:
+            ids.append(tokenizer.token_map[each])
+        else:
+            texts.append(stop_text(each, tokenizer))
+    return tuple(ids), tuple(texts)
+
+
+def stop_id(given: int, model: Model | LanguageModel) -> int:
+    last = model.vocab_size - 1
+    if isinstance(given, Integral) and not isinstance(given, bool) and 0 <= given <= last:
+        return int(given)
+    raise BadArgument(f"stop is {short(given)}, which is no token id of {named(model)}; they run from 0 to {last}")
+
+
+def stop_text(given: str, tokenizer: Tokenizer) -> str:
+    if not given:
+        raise BadArgument("stop is '', which would end every text before it begins; give a text or a token id")
+    if any("\ud800" <= each <= "\udfff" for each in given):
+        raise BadArgument(f"stop is {short(given)}, which holds a lone surrogate; no text does")
+    if within := [each for each in tokenizer.special if each and each in given]:
+        raise BadArgument(f"stop is {short(given)}, but {within[0]} is a special token, which is no text; give it alone")
+    return given
+
+
+def named(model: Model | LanguageModel) -> str:
+    return str(getattr(model, "name", type(model).__name__))

@@ -13,7 +13,7 @@ import numpy as np
 
 from refspec.decoding.round import Record, Round, role
 from refspec.decoding.stats import Stats
-from refspec.models.tokenizer import Stream, Tokenizer
+from refspec.models.tokenizer import Tokenizer
 from refspec.proof import theory
 
 ROLES = {
@@ -58,20 +58,20 @@ class Token:
     rejected: Sequence[int] = ()
 
 
-def html_of(rounds: Sequence[Round], stats: Stats, tokenizer: Tokenizer | None) -> str:
-    """The text with its legend and its figures. Without a tokenizer it shows ids.
+def html_of(rounds: Sequence[Round], stats: Stats, tokenizer: Tokenizer | None, texts: Sequence[str]) -> str:
+    """The text with its legend and its figures. texts: what each token of the rounds adds. Without a tokenizer it shows ids.
 
     Behind `record=True` each token tells on hover its p, q and u and what became of it.
 
     >>> import refspec
     >>> out = refspec.generate("tiny-target", "ROMEO:", drafter="tiny-draft", max_new_tokens=12, record=True)
     >>> from refspec.transcript import html_of
-    >>> html_of(out.rounds, out.stats, out.tokenizer).startswith('<div class="refspec">')
+    >>> html_of(out.rounds, out.stats, out.tokenizer, out.texts).startswith('<div class="refspec">')
     True
     """
     spell = tokenizer.decode if tokenizer is not None else ids_spelled
     tokens = [token for each in rounds for token in tokens_of(each, spell)]
-    pieces = texts(tokens, tokenizer) if tokenizer is not None else ids(tokens)
+    pieces = ids(tokens) if tokenizer is None else spelled(tokens, texts)
     text = "".join(span(*piece, spell) for piece in pieces)
     return (
         f'<div class="refspec"><style>{STYLE}</style><div class="refspec-text">{text}</div>'
@@ -105,19 +105,16 @@ def looked_at(record: Record | None, i: int, token: int) -> Iterator[str]:
                 yield f"u = {test.u:.4g}: {'accepted' if test.accepted else 'rejected'}"
 
 
-def texts(tokens: Sequence[Token], tokenizer: Tokenizer) -> Iterator[tuple[str, str, str, Sequence[int]]]:
+def spelled(tokens: Sequence[Token], texts: Sequence[str]) -> Iterator[tuple[str, str, str, Sequence[int]]]:
     """(text, role, note, rejected) for each token that shows any. Half a character belongs to the token that completes it."""
-    stream = Stream(tokenizer)
     notes: list[str] = []
     rejected: list[int] = []
-    for token in tokens:
+    for token, text in zip(tokens, texts, strict=True):
         notes.append(token.note)
         rejected += token.rejected
-        if text := stream.push((token.id,)):
+        if text:
             yield text, token.role, "\n\n".join(notes), rejected
             notes, rejected = [], []
-    if text := stream.flush():
-        yield text, tokens[-1].role, "\n\n".join(notes), rejected
 
 
 def ids(tokens: Sequence[Token]) -> Iterator[tuple[str, str, str, Sequence[int]]]:

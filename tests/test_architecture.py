@@ -14,13 +14,14 @@ ROOT = Path(refspec.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 # What each folder or file of refspec may import, beside itself. The probability half never names the network half.
-ANYONE = {"errors", "arrays", "brief", "compose"}
+ANYONE = {"errors", "arrays", "brief", "compose", "numeric"}
 FRONT = {"decoding", "proof", "transformer", "models", "given", "generate", "decode", "transcript"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "arrays": set(),
     "brief": set(),
     "compose": set(),
+    "numeric": {"errors", "brief"},
     "decoding": ANYONE,
     "proof": ANYONE | {"decoding"},
     "transformer": ANYONE,

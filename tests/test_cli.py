@@ -27,6 +27,8 @@ from refspec.cli.output import table
 from refspec.decoding.round import Round
 from refspec.decoding.verify import RULES, is_exact
 from refspec.errors import BadProbabilities
+from refspec.generate import Piece
+from refspec.models.streaming import Stream
 
 PROMPT = "to be, or not to be, to be, or not"
 
@@ -153,7 +155,7 @@ def test_each_token_has_the_colour_of_where_it_came_from(model: refspec.Model, m
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert model.tokenizer is not None
     file = io.StringIO()
-    screen = Screen(model.tokenizer, file)
+    screen, text = Screen(file), Stream(model.tokenizer)
     for found in (
         Round((65, 66, 67), 2, 68),  # C was refused, D corrects it
         Round((69,), 1, 70),
@@ -162,8 +164,8 @@ def test_each_token_has_the_colour_of_where_it_came_from(model: refspec.Model, m
         Round((72,), 0, END_ID),  # a special token has no text
         Round((), 0, 0xE2),  # never completed
     ):
-        screen.show(found)
-    screen.end()
+        screen.show(Piece(found, tuple(map(text.push, found.tokens))))
+    screen.end(text.waiting)
     green, magenta, cyan, off = "\033[32m", "\033[35m", "\033[36m", "\033[0m"
     assert file.getvalue() == f"{green}AB{off}{magenta}D{off}{green}E{off}{cyan}F{off}G{cyan}é{off}\ufffd\n"
 
@@ -312,7 +314,7 @@ def test_without_jinja2_a_chat_is_refused_and_not_measured_as_plain_text(
     assert_refused(run("bench", "--model", folder, "--ngram", "--quick"), "need jinja2")
 
 
-def test_stop_is_an_id_or_a_text_of_one_token(run: Run, folder: Path) -> None:
+def test_stop_is_an_id_or_a_text(run: Run, folder: Path) -> None:
     common = ("generate", PROMPT, "--model", folder, "--json", "--seed", 8)
     tokens = parsed(run(*common, "--stop", 0)[1])["tokens"]
     assert len(tokens) == 64
@@ -321,6 +323,9 @@ def test_stop_is_an_id_or_a_text_of_one_token(run: Run, folder: Path) -> None:
     for stop in (["--stop", letter], ["--stop", chr(letter)], ["--stop", "<|begin|>", "--stop", chr(letter)]):
         answer = parsed(run(*common, *stop)[1])
         assert (answer["tokens"], answer["finish_reason"]) == (until, "stop"), stop
+    text = parsed(run(*common, "--stop", 0)[1])["text"]
+    code, out, _ = run("generate", PROMPT, "--model", folder, "--seed", 8, "--stop", text[9:12])
+    assert (code, out) == (0, text[: text.index(text[9:12])] + "\n")
 
 
 def test_a_stop_text_is_not_begun_like_a_prompt(run: Run, tmp_path: Path) -> None:
@@ -352,7 +357,7 @@ def test_jsonl_answers_each_line_in_order_with_its_own_options(
 ) -> None:
     lines = write_lines(
         tmp_path / "in.jsonl",
-        {"prompt": PROMPT, "seed": 4, "id": "first", "category": {"any": ["thing"]}},
+        {"prompt": PROMPT, "seed": 4, "id": "first", "labels": {"any": ["thing"]}},
         "",
         {"prompt": "größe", "temperature": 0, "max_new_tokens": 3, "top_k": None},
         {"prompt": [104, 105], "stop": [10, "e"], "gamma": "auto"},
@@ -364,7 +369,7 @@ def test_jsonl_answers_each_line_in_order_with_its_own_options(
     answers = [parsed(line) for line in out.splitlines()]
     assert (code, err, len(loads)) == (0, "", 1)
     assert [each["line"] for each in answers] == [1, 3, 4, 5]
-    assert (answers[0]["id"], answers[0]["category"]) == ("first", {"any": ["thing"]})
+    assert (answers[0]["id"], answers[0]["labels"]) == ("first", {"any": ["thing"]})
     assert [each["seed"] for each in answers] == [4, 1, 1, 1]
 
     settings: list[dict[str, Any]] = [
@@ -393,14 +398,15 @@ def test_jsonl_lines_take_stop_and_chat_from_the_command_line(run: Run, folder: 
 def test_an_answer_says_how_it_was_made_whatever_a_label_is_called(
     run: Run, folder: Path, draft_folder: Path, tmp_path: Path
 ) -> None:
-    labels = {"id": 7, "text": "mine", "line": 99, "finish_reason": "never"}
-    lines = write_lines(tmp_path / "in.jsonl", {"prompt": "a", "max_new_tokens": 2, **labels})
+    labels = {"text": "mine", "line": 99, "finish_reason": "never"}
+    lines = write_lines(tmp_path / "in.jsonl", {"prompt": "a", "max_new_tokens": 2, "id": 7, "labels": labels})
     for drafter, named in ((["--ngram"], "ngram"), (["--draft", draft_folder], str(draft_folder)), ([], None)):
         for rule in ("token", "block") if drafter else ("token",):
             verify = ["--verify", rule] if drafter else []
             answer = parsed(run("generate", "--jsonl", lines, "--model", folder, *drafter, *verify)[1])
             assert (answer["draft"], answer["verify"], answer["model"]) == (named, rule, "target")
             assert (answer["id"], answer["line"], answer["max_new_tokens"]) == (7, 1, 2)
+            assert answer["labels"] == labels
             assert answer["text"] != "mine"
             assert answer["finish_reason"] != "never"
 
@@ -458,13 +464,15 @@ BAD_LINES = {
     '{"prompt": [300]}': "token id 300",
     '{"prompt": "\\ud800"}': "surrogate",
     '{"prompt": "a", "seed": 1.5}': "seed is 1.5; it is a whole number",
-    '{"prompt": "a", "seed": null}': "seed is None",
+    '{"prompt": "a", "seed": null}': "seed is None; it is a whole number, at least 0",
     '{"prompt": "a", "gamma": true}': "gamma is True",
     '{"prompt": "a", "gamma": -1}': "gamma is -1",
-    '{"prompt": "a", "gamma": "much"}': 'it is a whole number or "auto"',
-    '{"prompt": "a", "top_p": "high"}': "top_p is 'high'; it is a number or null",
+    '{"prompt": "a", "gamma": "much"}': 'it is a whole number, at least 0, or "auto"',
+    '{"prompt": "a", "top_p": "high"}': "top_p is 'high'; it is a number above 0 and at most 1",
     '{"prompt": "a", "top_p": 2}': "top_p is 2",
-    '{"prompt": "a", "stop": "two tokens"}': "is 10 tokens",
+    '{"prompt": "a", "temprature": 2}': "'temprature' (did you mean temperature?)",
+    '{"prompt": "a", "stop": ""}': "stop is ''",
+    '{"prompt": "a", "stop": {"text": "a"}}': "stop is {'text': 'a'}, which is no token id",
     '{"prompt": "a", "stop": [1.5]}': "stop is 1.5, which is no token id",
     '{"prompt": "a", "model": "gpt2"}': '"model" is the same for all lines',
     '{"messages": [{"role": "user"}]}': "messages is",
@@ -539,7 +547,7 @@ def assert_refused(result: tuple[int, str, str], reason: str) -> None:
         (["x", "--temperature", "-0.1"], "--temperature is -0.1"),
         (["x", "--temperature", "nan"], "--temperature is nan"),
         (["x", "--temperature", "inf"], "--temperature is inf"),
-        (["x", "--top-k", "0"], "--top-k is 0; it is at least 1, or left out to keep every token"),
+        (["x", "--top-k", "0"], "--top-k is 0; it is a whole number, at least 1, or left out to keep every token"),
         (["x", "--top-p", "0"], "--top-p is 0"),
         (["x", "--top-p", "1.01"], "--top-p is 1.01"),
         (["x", "--top-p", "nan"], "--top-p is nan"),
@@ -548,8 +556,9 @@ def assert_refused(result: tuple[int, str, str], reason: str) -> None:
         (["x", "--seed", "-1"], "--seed is -1"),
         (["x", "--seed", "one"], "invalid int value: 'one'"),
         (["x", "--stop", "259"], "they run from 0 to 258"),  # padded: it could never be drawn
-        (["x", "--stop", ""], "--stop is '', which is 0 tokens"),
-        (["x", "--stop", "ab"], "--stop is 'ab', which is 2 tokens"),
+        (["x", "--stop", ""], "--stop is ''"),
+        (["x", "--stop", "\udcff"], "--stop is '\\udcff', which holds a lone surrogate"),
+        (["x", "--stop", "<|end|>\n"], "<|end|> is a special token, which is no text; give it alone"),
         (["x", "--verify", "hope"], "invalid choice: 'hope'"),
         (["x", "--ngram", "--verify", "blok"], "(did you mean block?)"),
         (["x", "--ngram", "--draft", "y"], "not allowed with argument"),
@@ -602,7 +611,8 @@ def test_a_misspelt_name_may_be_one_on_disk(run: Run, tmp_path: Path) -> None:
 
 def test_a_line_speaks_of_its_own_names_and_a_prompt_may_look_like_an_option(run: Run, folder: Path, tmp_path: Path) -> None:
     lines = write_lines(tmp_path / "in.jsonl", {"prompt": "a", "top_p": 2})
-    assert "line 1: top_p is 2; it is above 0 and at most 1, or None" in run("generate", "--jsonl", lines, "--model", folder)[2]
+    _, _, err = run("generate", "--jsonl", lines, "--model", folder)
+    assert "line 1: top_p is 2; it is a number above 0 and at most 1, or None" in err
     assert run("generate", "--model", folder, "--max-new-tokens", 1, "--", "--gamma")[0] == 0
 
 
@@ -717,7 +727,7 @@ def test_ctrl_c_among_lines_ends_with_the_one_it_hit(run: Run, folder: Path, fou
 
 def test_ctrl_c_while_a_round_is_shown_does_not_lose_the_next(model: refspec.Model) -> None:
     """Interrupted after a round was made and before it was shown: it is shown at the end."""
-    shown: list[Round] = []
+    shown: list[Piece] = []
 
     class Late:
         def __init__(self, real: Any) -> None:
@@ -727,6 +737,10 @@ def test_ctrl_c_while_a_round_is_shown_does_not_lose_the_next(model: refspec.Mod
         def output(self) -> Any:
             return self.real.output
 
+        @property
+        def pieces(self) -> Any:
+            return self.real.pieces
+
         def __iter__(self) -> Iterator[Any]:
             for i, piece in enumerate(self.real):
                 if i == 2:
@@ -735,7 +749,7 @@ def test_ctrl_c_while_a_round_is_shown_does_not_lose_the_next(model: refspec.Mod
 
     output = generate.follow(Late(refspec.stream(model, PROMPT, max_new_tokens=9)), shown.append)  # type: ignore[arg-type]
     assert len(output.rounds) == 3
-    assert tuple(shown) == output.rounds
+    assert tuple(piece.round for piece in shown) == output.rounds
 
 
 def test_ctrl_c_while_loading_is_one_line(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

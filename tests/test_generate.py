@@ -14,7 +14,6 @@ import refspec
 from refspec.decoding.round import Round
 from refspec.errors import BadArgument, ContextExceeded, VocabularyMismatch
 from refspec.generate import Run, stream
-from refspec.models.tokenizer import Stream
 
 
 @pytest.fixture(scope="module")
@@ -111,18 +110,8 @@ def test_an_empty_text_is_refused_even_where_the_tokenizer_adds_a_begin_token(tm
 def test_streamed_pieces_concatenate_to_the_text(target: refspec.Model, draft: refspec.Model) -> None:
     for seed in range(5):  # random bytes: most are no UTF-8
         run = stream(target, "hé", drafter=draft, seed=seed, max_new_tokens=50, stop=())
-        pieces = [piece.text for piece in run] + [run.rest()]
-        assert "".join(pieces) == run.output.text
-
-
-def test_half_a_character_waits(target: refspec.Model) -> None:
-    assert target.tokenizer is not None
-    stream = Stream(target.tokenizer)
-    first, second, third = "€".encode()
-    assert [stream.push([65, first]), stream.push([second]), stream.push([third]), stream.push([66])] == ["A", "", "€", "B"]
-    assert stream.push([ord("X")]) == "X"
-    assert stream.push([first]) == ""
-    assert stream.flush() == "\ufffd"
+        assert "".join(piece.text for piece in run) == "".join(run.output.texts) == run.output.text
+        assert (run.rest(), len(run.output.texts)) == ("", 50)
 
 
 def test_special_tokens_stay_in_tokens_and_out_of_text(target: refspec.Model) -> None:
@@ -204,7 +193,7 @@ def test_the_clock_is_charged_with_the_rounds_and_not_with_their_reader(monkeypa
             clock.now += seconds
             yield Round((), 0, token)
 
-    run = Run(found(), prompt=(0,), tokenizer=None, stop=(), at_end="length", exact=True)
+    run = Run(found(), prompt=(0,), tokenizer=None, stop=(), most=3, at_end="length", exact=True)
     clock.now += 500
     for _ in run:
         clock.now += 100
@@ -267,7 +256,6 @@ def test_a_draft_with_a_shorter_context_drafts_less(target: refspec.Model, tmp_p
         ("x", {"top_k": 0}, "top_k is 0"),
         ("x", {"min_p": 2.0}, "min_p is 2.0"),
         ("x", {"max_new_tokens": -1}, "max_new_tokens is -1"),
-        ("x", {"stop": ["<|end|>"]}, "it holds token ids, not texts"),
         ("x", {"verify": "token"}, "verify is 'token'"),
         ("x", {"drafter": 7}, "the drafter is 7; give a Drafter"),
         ([1.5, 2.0], {}, "neither a text nor a sequence of whole-number ids"),

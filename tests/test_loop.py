@@ -100,7 +100,7 @@ def test_a_tape_replays_seeded_and_may_have_values_left() -> None:
     assert 20 < tape.position < 200
     with pytest.raises(TapeExhausted, match="held 0 uniforms"):
         refspec.Tape([]).pick(np.array([1.0]))
-    with pytest.raises(BadArgument, match=r"the tape holds 1\.0"):
+    with pytest.raises(BadArgument, match=r"on the tape is 1\.0"):
         refspec.Tape([1.0])
 
 

@@ -2,15 +2,17 @@
 
 import io
 import json
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
-from refspec.cli.requests import FOR_ALL_LINES, Request, from_line, read_lines, read_text
+from refspec.cli.requests import FOR_ALL_LINES, OWN, Request, from_line, read_lines, read_text
 from refspec.errors import BadArgument
 
 SETTINGS = {"seed": 1, "gamma": 4, "max_new_tokens": 64, "temperature": 1.0, "top_k": 20, "top_p": None, "min_p": None}
@@ -73,8 +75,8 @@ def test_a_first_line_with_a_mark_is_read_like_any_other() -> None:
 
 
 def test_a_line_has_the_defaults_but_for_what_it_says() -> None:
-    found = read({"prompt": "a", "seed": 9, "top_k": None, "id": 3, "text": {"any": "thing"}})
-    assert found == Request("a", {**SETTINGS, "seed": 9, "top_k": None}, ("e",), True, {"id": 3, "text": {"any": "thing"}})
+    found = read({"prompt": "a", "seed": 9, "top_k": None, "id": 3, "labels": {"any": "thing"}})
+    assert found == Request("a", {**SETTINGS, "seed": 9, "top_k": None}, ("e",), True, {"id": 3, "labels": {"any": "thing"}})
     assert DEFAULTS.settings == SETTINGS == {**SETTINGS, "seed": 1}
 
 
@@ -92,34 +94,10 @@ def test_a_stop_may_be_one_or_several_or_the_models_own(given: Any, stop: Any) -
     assert read({"prompt": "a", "stop": given}).stop == stop
 
 
-WHOLE, NUMBER = (0, 7, -1), (0.5, 1e9, 0.0)
-ALLOWED: dict[str, tuple[tuple[Any, ...], str]] = {
-    "seed": (WHOLE, "a whole number"),
-    "gamma": ((*WHOLE, "auto"), 'a whole number or "auto"'),
-    "max_new_tokens": (WHOLE, "a whole number"),
-    "top_k": ((*WHOLE, None), "a whole number or null"),
-    "temperature": (WHOLE + NUMBER, "a number"),
-    "top_p": ((*WHOLE, *NUMBER, None), "a number or null"),
-    "min_p": ((*WHOLE, *NUMBER, None), "a number or null"),
-}
-
-
-@pytest.mark.parametrize("name", ALLOWED)
-def test_the_type_of_each_setting(name: str) -> None:
-    allowed, needed = ALLOWED[name]
-    for value in (*WHOLE, *NUMBER, None, "auto", True, False, "1", [1], {}):
-        if any(value is each for each in allowed):
-            assert read({"prompt": "a", name: value}).settings == {**SETTINGS, name: value}
-        else:
-            with pytest.raises(BadArgument, match=f"^{name} is {re.escape(repr(value))}; it is {needed}$"):
-                read({"prompt": "a", name: value})
-
-
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         *(({"prompt": "a", name: 1}, f'"{name}" is the same for all lines') for name in FOR_ALL_LINES),
-        ({"prompt": "a", "max-new-tokens": 3}, '"max-new-tokens" is written "max_new_tokens" in JSONL'),
         ({"prompt": [1, "a"]}, "it is a text or a list of token ids"),
         ({"prompt": None}, "prompt is None"),
         ({"messages": "Hi"}, "messages is 'Hi'"),
@@ -134,8 +112,39 @@ def test_a_line_that_asks_for_nothing_we_have_says_so(line: dict[str, Any], said
 
 
 def test_what_a_line_cannot_choose_is_what_is_loaded_once() -> None:
-    assert set(FOR_ALL_LINES) == {"model", "draft", "ngram", "verify", "chat"}
+    assert set(FOR_ALL_LINES) == {"model", "draft", "ngram", "verify", "chat", "profile", "row_invariant"}
 
 
-def test_a_key_with_a_dash_that_is_no_setting_is_a_label() -> None:
-    assert read({"prompt": "a", "my-id": 3}).labels == {"my-id": 3}
+NAMES = st.sampled_from([*OWN[2:], *SETTINGS]) | st.text().filter(lambda name: name not in (*OWN, *FOR_ALL_LINES))
+
+
+@hypothesis.given(st.dictionaries(NAMES, st.integers() | st.text()))
+def test_nothing_in_a_line_is_ignored(more: dict[str, Any]) -> None:
+    """Each key has an effect, is copied, or is refused by its name."""
+    line = {"prompt": "a", **more}
+    if unknown := line.keys() - {*OWN, *SETTINGS}:
+        with pytest.raises(BadArgument) as error:
+            read(line)
+        assert all(str(BadArgument(short(name))) in str(error.value) for name in unknown)
+    else:
+        found = read(line)
+        assert found.settings == {name: line.get(name, default) for name, default in SETTINGS.items()}
+        assert found.labels == {name: line[name] for name in ("id", "labels") if name in line}
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("temprature", "temperature"),
+        ("max_tokens", "max_new_tokens"),
+        ("max-new-tokens", "max_new_tokens"),
+        ("Seed", "seed"),
+        ("stops", "stop"),
+        ("label", "labels"),
+        ("repetition_penalty", None),
+        ("category", None),
+    ],
+)
+def test_an_unknown_key_is_refused_beside_the_nearest_known_one(name: str, nearest: str | None) -> None:
+    with pytest.raises(BadArgument, match=f"'{name}'" + (rf" \(did you mean {nearest}\?\)" if nearest else ": no key")):
+        read({"prompt": "a", name: 1})

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from folders import BEGIN_ID, END_ID, write_tokenizer
 
-from refspec.decoding.round import Round
 from refspec.errors import BadTokenizer
-from refspec.generate import Run
 from refspec.models.tokenizer import Tokenizer
 
 HELLO = [{"role": "user", "content": "Hi"}]
@@ -127,18 +125,6 @@ def test_special_tokens_go_around_a_text_only_where_asked_and_into_no_text(tmp_p
     assert found.decode([BEGIN_ID, 65, END_ID]) == "A"
     assert found.token_map["<|end|>"] == END_ID
     assert len(found.token_map) == 259
-
-
-def test_half_a_character_at_the_end_of_a_run_is_in_its_rest(tmp_path: Path) -> None:
-    write_tokenizer(tmp_path)
-    found = [Round((), 0, 65), Round((), 0, "€".encode()[0])]
-    run = Run(iter(found), prompt=(1,), tokenizer=Tokenizer(tmp_path), stop=(), at_end="length", exact=True)
-    assert [piece.text for piece in run] == ["A", ""]
-    assert run.rest() == "\ufffd"
-    assert run.output.text == "A\ufffd"
-    without = Run(iter(found), prompt=(1,), tokenizer=None, stop=(), at_end="length", exact=True)
-    assert [piece.text for piece in without] == ["", ""]
-    assert (without.rest(), without.output.text) == ("", None)
 
 
 def test_a_folder_is_a_path_or_its_name(tmp_path: Path) -> None:

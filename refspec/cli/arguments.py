@@ -24,8 +24,8 @@ examples:
 
 JSONL: each line is an object with "prompt" (a text or token ids) or "messages" (a chat), and whichever of "seed",
 "gamma", "max_new_tokens", "temperature", "top_k", "top_p", "min_p" and "stop" it wants otherwise than the options say.
-Its answer is one line as --json prints it, with the number of the line; further keys, such as "id", are copied. A bad
-line is reported on standard error and the others go on; the exit code is then 2."""
+Its answer is one line as --json prints it, with the number of the line; "id" and "labels" are copied, and other keys
+refused. A bad line is reported on standard error and the others go on; the exit code is then 2."""
 
 BENCH = """\
 Measure what passes cost on this machine, then decode a file of prompts plainly and speculatively in turn, and show the
@@ -207,9 +207,8 @@ def parser() -> argparse.ArgumentParser:
         "--stop",
         action="append",
         type=stop_argument,
-        metavar="TOKEN",
-        help="a token that ends the text, in place of the model's own end tokens: an id if it is all digits, else a text that "
-        "is exactly one token; repeat it for several",
+        help="what ends the text, in place of the model's own end tokens: a token id if it is all digits, else a text, which is "
+        "not shown; repeat it for several",
     )
     end.add_argument("--json", action="store_true", help="print one JSON object instead: text, ids, rounds and figures")
 

@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable
 from typing import TextIO
 
-from refspec.decoding.round import Round, role
-from refspec.models.tokenizer import Stream, Tokenizer
+from refspec.decoding.round import role
+from refspec.generate import Piece
 
 Paint = Callable[[str, str], str]  # (text, role) -> text in the colour of its role
 
@@ -37,20 +37,20 @@ def uncoloured(text: str, role: str) -> str:
 class Screen:
     """Shows the text of a run on `file`, round by round as it comes."""
 
-    def __init__(self, tokenizer: Tokenizer, file: TextIO) -> None:
-        self._stream = Stream(tokenizer)
+    def __init__(self, file: TextIO) -> None:
         self._file = file
         self._paint = painter(file)
         self._empty = True
 
-    def show(self, found: Round) -> None:
-        self._write(self._stream.push(found.draft_tokens[: found.accepted]), "accepted")
-        self._write(self._stream.push((found.token,)), role(found))
+    def show(self, piece: Piece) -> None:
+        accepted = piece.round.accepted
+        self._write("".join(piece.texts[:accepted]), "accepted")
+        self._write("".join(piece.texts[accepted:]), role(piece.round))
         self._file.flush()
 
-    def end(self) -> None:
-        """The last, incomplete character, if there is one, and the end of the line, if it was begun."""
-        self._write(self._stream.flush(), "plain")
+    def end(self, rest: str) -> None:
+        """What a run that was broken off had still waiting, and the end of the line, if it was begun."""
+        self._write(rest, "plain")
         if not self._empty:
             self._file.write("\n")
         self._file.flush()

@@ -85,10 +85,10 @@ def typical(rounds: Sequence[Round]) -> int:
 def show(target: Model, draft: Model | None, tokenizer: Tokenizer, options: argparse.Namespace) -> refspec.Output:
     asked = {"gamma": options.gamma, "max_new_tokens": NEW_TOKENS, "seed": options.seed}
     run = stream(target, PROMPT, drafter=draft, stop=(), record=True, **asked)
-    screen = Screen(tokenizer, sys.stdout)
+    screen = Screen(sys.stdout)
     for piece in run:
-        screen.show(piece.round)
-    screen.end()
+        screen.show(piece)
+    screen.end(run.rest())
     return run.output
 
 

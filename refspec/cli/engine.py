@@ -2,13 +2,11 @@
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from reprlib import repr as short
 from typing import Any
 
 from refspec.cli.output import as_json
-from refspec.cli.requests import Request, is_whole
+from refspec.cli.requests import Request
 from refspec.decoding.draft import Drafter
 from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.draft.profile import Profile
@@ -44,7 +42,7 @@ class Engine:
             self.model,
             prompt_ids(self.model, request),
             drafter=self.drafter,
-            stop=stop_ids(self.model, request.stop),
+            stop=request.stop,
             verify=RULES[self.options.verify],
             profile=self.profile,
             **request.settings,
@@ -70,25 +68,6 @@ def prompt_ids(model: Model, request: Request) -> Tokens:
         prompt = [{"role": "user", "content": prompt}]
     tokenizer = tokenizer_of(model)
     return tokenizer.encode(tokenizer.chat(prompt), special=False)
-
-
-def stop_ids(model: Model, stop: Sequence[int | str] | None) -> Tokens:
-    """The ids that end the text. Raises BadArgument for an id the model lacks, or a text that is not one token."""
-    return model.end_tokens if stop is None else tuple(stop_id(model, each) for each in stop)
-
-
-def stop_id(model: Model, stop: int | str) -> int:
-    if isinstance(stop, str):
-        ids = tokenizer_of(model).encode(stop, special=False)
-        if len(ids) != 1:
-            raise BadArgument(
-                f"stop is {stop!r}, which is {len(ids)} tokens of {model.name}; give a text that is one token, or a token id"
-            )
-        return ids[0]
-    last = model.config.vocab_size - 1 if model.token_map is None else max(model.token_map.values())
-    if not (is_whole(stop) and 0 <= stop <= last):
-        raise BadArgument(f"stop is {short(stop)}, which is no token id of {model.name}; they run from 0 to {last}")
-    return stop
 
 
 def tokenizer_of(model: Model) -> Tokenizer:

@@ -5,14 +5,12 @@ import sys
 from collections.abc import Callable
 
 from refspec.cli.colour import Screen, painter
-from refspec.cli.engine import Engine, tokenizer_of
+from refspec.cli.engine import Engine
 from refspec.cli.exits import INTERRUPTED, MISTAKE, SUCCESS, complain
 from refspec.cli.output import figures
 from refspec.cli.requests import Request, from_line, read_lines, read_text
-from refspec.decoding.round import Round
 from refspec.errors import BadArgument, RefspecError, VocabularyMismatch
-from refspec.generate import Output, Run
-from refspec.models.model import Model
+from refspec.generate import Output, Piece, Run
 
 SETTINGS = ("seed", "gamma", "max_new_tokens", "temperature", "top_k", "top_p", "min_p")  # those a line of JSONL may set
 
@@ -31,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         output = follow(run)
         print(engine.answer(request, output))
     else:
-        output = show(run, engine.model)
+        output = show(run)
         print(figures(output, options.seed, painter(sys.stderr)), file=sys.stderr)
     return INTERRUPTED if output.finish_reason == "interrupted" else SUCCESS
 
@@ -65,23 +63,23 @@ def generate_lines(options: argparse.Namespace, defaults: Request) -> int:
     return code
 
 
-def show(run: Run, model: Model) -> Output:
+def show(run: Run) -> Output:
     """Follow a run and show its text, so that an error in the middle of it still leaves a finished line."""
-    screen = Screen(tokenizer_of(model), sys.stdout)
+    screen = Screen(sys.stdout)
     try:
         return follow(run, screen.show)
     finally:
-        screen.end()
+        screen.end(run.rest())
 
 
-def follow(run: Run, see: Callable[[Round], None] = lambda _: None) -> Output:
+def follow(run: Run, see: Callable[[Piece], None] = lambda _: None) -> Output:
     """Run to the end, or to Ctrl-C: then what there is so far is the output."""
     seen = 0
     try:
         for piece in run:
             seen += 1
-            see(piece.round)
+            see(piece)
     except KeyboardInterrupt:
-        for found in run.output.rounds[seen:]:  # made, and not yet shown
-            see(found)
+        for piece in run.pieces[seen:]:  # made, and not yet shown
+            see(piece)
     return run.output

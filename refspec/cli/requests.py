@@ -11,21 +11,20 @@ from reprlib import repr as short
 from typing import Any, BinaryIO
 
 from refspec.decoding.lm import Tokens
-from refspec.errors import BadArgument
+from refspec.errors import BadArgument, did_you_mean
 
 Messages = list[dict[str, str]]
 
-WHOLE = ("seed", "gamma", "max_new_tokens", "top_k")
-MAY_BE_NULL = ("top_k", "top_p", "min_p")
-FOR_ALL_LINES = ("model", "draft", "ngram", "verify", "chat")
+OWN = ("prompt", "messages", "stop", "id", "labels")  # the keys of a line beside its settings
+FOR_ALL_LINES = ("model", "draft", "ngram", "verify", "chat", "profile", "row_invariant")
 
 
 @dataclass(frozen=True)
 class Request:
     """prompt: a text, ids, or the messages of a chat. settings: options of `refspec.generate` by their names.
 
-    stop: ids, or texts that are one token each; None for the model's own end tokens. chat: a text is what a user says.
-    labels: whatever else a line of JSONL holds, to be copied into its answer.
+    stop: ids and texts; None for the model's own end tokens. chat: a text is what a user says. labels: "id" and "labels" of a
+    line of JSONL, where it has them, to be copied into its answer.
     """
 
     prompt: str | Tokens | Messages
@@ -47,22 +46,24 @@ def from_line(line: bytes, defaults: Request) -> Request:
     for name in FOR_ALL_LINES:
         if name in given:
             raise BadArgument(f'"{name}" is the same for all lines; choose it on the command line')
-    for name in given:
-        if "-" in name and name.replace("-", "_") in defaults.settings:
-            raise BadArgument(f'"{name}" is written "{name.replace("-", "_")}" in JSONL')
+    known = (*OWN, *defaults.settings)
+    if unknown := [name for name in given if name not in known]:
+        names = " and ".join(f"{short(name)}{did_you_mean(name, known)}" for name in unknown)
+        raise BadArgument(
+            f'{names}: no key of a line, which has {", ".join(known)}; what is only to be copied goes under "labels"'
+        )
     if ("prompt" in given) == ("messages" in given):
         raise BadArgument('exactly one of "prompt" and "messages" is needed')
-    prompt = as_messages(given.pop("messages")) if "messages" in given else as_prompt(given.pop("prompt"))
+    prompt = as_messages(given["messages"]) if "messages" in given else as_prompt(given["prompt"])
     if defaults.chat and not isinstance(prompt, str):
         raise BadArgument('--chat has no effect on "messages" or token ids; give the text as "prompt", or leave --chat out')
-    stop = given.pop("stop", defaults.stop)
-    settings = {name: as_setting(name, given.pop(name)) for name in defaults.settings if name in given}
+    stop = given.get("stop", defaults.stop)
     return replace(
         defaults,
         prompt=prompt,
-        settings={**defaults.settings, **settings},
+        settings={name: given.get(name, default) for name, default in defaults.settings.items()},
         stop=stop if stop is None or isinstance(stop, (list, tuple)) else [stop],
-        labels=given,
+        labels={name: given[name] for name in ("id", "labels") if name in given},
     )
 
 
@@ -72,17 +73,6 @@ def refuse_constant(name: str) -> None:
 
 def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def as_setting(name: str, value: Any) -> Any:
-    """Checks the type; the range is for the library to check."""
-    if name == "gamma" and value == "auto":
-        return value
-    if is_whole(value) or (isinstance(value, float) and name not in WHOLE) or (value is None and name in MAY_BE_NULL):
-        return value
-    needed = ("a whole number" if name in WHOLE else "a number") + (" or null" if name in MAY_BE_NULL else "")
-    needed += ' or "auto"' if name == "gamma" else ""
-    raise BadArgument(f"{name} is {short(value)}; it is {needed}")
 
 
 def as_prompt(value: Any) -> str | Tokens:

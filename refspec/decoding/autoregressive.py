@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from refspec.decoding.chance import Chance
 from refspec.decoding.lm import LanguageModel, Tokens
-from refspec.errors import BadArgument
+from refspec.numeric import whole
 
 
 def autoregressive(
@@ -18,8 +18,7 @@ def one_by_one(
     target: LanguageModel, prompt: Sequence[int], *, max_new_tokens: int, stop: Collection[int] = (), chance: Chance
 ) -> Iterator[int]:
     """The same, as they are drawn."""
-    if max_new_tokens < 0:
-        raise BadArgument(f"max_new_tokens is {max_new_tokens}; it is at least 0")
+    whole("max_new_tokens", max_new_tokens, 0)
     tokens = tuple(prompt)
     for _ in range(max_new_tokens):
         token = chance.pick(target.probs(tokens)[-1])

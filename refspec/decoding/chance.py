@@ -14,7 +14,8 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.brief import brief, short
-from refspec.errors import BadArgument, BadProbabilities, TapeExhausted
+from refspec.errors import BadProbabilities, TapeExhausted
+from refspec.numeric import number, whole
 
 
 class Chance(Protocol):
@@ -100,8 +101,7 @@ class Seeded:
     """
 
     def __init__(self, seed: int) -> None:
-        if seed < 0:
-            raise BadArgument(f"seed is {seed}; a seed is an integer >= 0")
+        whole("seed", seed, 0)
         self._seed = seed
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self.u: float | None = None
@@ -138,13 +138,13 @@ class Tape:
     """
 
     def __init__(self, values: Iterable[float]) -> None:
-        self.values = tuple(float(value) for value in values)
+        self.values = tuple(values)
+        for value in self.values:
+            number("a value on the tape", value, lambda u: 0 <= u < 1, "a uniform, at least 0 and below 1")
+        self.values = tuple(map(float, self.values))
         self.position = 0
         self._clocks: dict[int, Array] = {}
         self.u: float | None = None
-        for value in self.values:
-            if not 0 <= value < 1:
-                raise BadArgument(f"the tape holds {value}; a uniform is at least 0 and below 1")
 
     def __repr__(self) -> str:
         return brief(self, short(self.values), f"position={self.position}")

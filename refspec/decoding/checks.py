@@ -16,6 +16,7 @@ from refspec.decoding.lm import LanguageModel, Tokens, require_distributions, re
 from refspec.decoding.optional import optional
 from refspec.decoding.verify import Rule, Verdict
 from refspec.errors import BadArgument, BadProbabilities, BrokenDrafter, BrokenRule
+from refspec.numeric import whole
 
 Propose = Callable[[Tokens, int, Chance], Draft]
 Score = Callable[[Tokens, int], Array]
@@ -25,10 +26,8 @@ def before(target: LanguageModel, drafter: Drafter, verify: Rule, gamma: int, ma
     """Raises BadArgument for a number out of range or a rule that this drafter would break, VocabularyMismatch for its model."""
     if not callable(verify):
         raise BadArgument(f"verify is {verify!r}; give a rule, such as refspec.verify.token")
-    if gamma < 0:
-        raise BadArgument(f"gamma is {gamma}; it is the number of drafted tokens a round, at least 0")
-    if max_new_tokens < 0:
-        raise BadArgument(f"max_new_tokens is {max_new_tokens}; it is at least 0")
+    whole("gamma", gamma, 0, ": how many tokens are drafted a round")
+    whole("max_new_tokens", max_new_tokens, 0)
     if (language_model := optional(drafter, "language_model")) is not None:
         require_same_vocabulary(target, language_model)
     if optional(verify, "looks_ahead") and optional(drafter, "races"):

@@ -18,7 +18,8 @@ class Round:
     """One round. It emitted draft_tokens[:accepted] + (token,).
 
     A round cut by a stop token keeps that form (N9): `token` is the stop token, `draft_tokens` the accepted ones before it.
-    cut: what was drafted from an accepted stop token on, that token first; empty where the stop token was not drafted.
+    cut: what was drafted from an accepted stop token on, that token first; empty where the stop token was not drafted. The
+    token that completes a stop text is a stop token as well.
     record: what was looked at, with `record=True`.
 
     >>> import refspec
@@ -101,10 +102,22 @@ def role(found: Round) -> str:
 
 def up_to_stop(draft: Draft, verdict: Verdict, stop: Collection[int]) -> Round:
     """The round that a verdict ends; where it accepts a stop token, up to that one (N9)."""
-    for i, token in enumerate(draft.tokens[: verdict.accepted]):
-        if token in stop:
-            return Round(draft.tokens[:i], i, token, verdict.record, cut=draft.tokens[i:])
-    return Round(draft.tokens, verdict.accepted, verdict.token, verdict.record)
+    whole = Round(draft.tokens, verdict.accepted, verdict.token, verdict.record)
+    return next((up_to(whole, i) for i, token in enumerate(whole.tokens) if token in stop), whole)
+
+
+def up_to(found: Round, i: int) -> Round:
+    """The round, cut behind the i-th of its tokens, as N9 has it.
+
+    >>> import refspec
+    >>> from refspec.decoding.round import up_to
+    >>> up_to(refspec.Round(draft_tokens=(5, 6, 7), accepted=2, token=9), 1)
+    Round(draft_tokens=(5,), accepted=1, token=6, cut=(6, 7))
+    """
+    if i == len(found.tokens) - 1:
+        return found
+    drafted = found.draft_tokens + found.cut
+    return replace(found, draft_tokens=drafted[:i], accepted=i, token=drafted[i], cut=drafted[i:])
 
 
 def recorded(verify: Rule) -> Rule:

@@ -4,7 +4,7 @@ The probability half asks for the distribution after a sequence of tokens and kn
 a cache and knows of no distribution. In between, one question: how much of what is asked do we already remember?
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,8 +65,8 @@ def tokens_of(network: Network, token_map: Mapping[str, int] | None) -> int:
     return size if token_map is None else max(token_map.values()) + 1
 
 
-def common_prefix(a: Tokens, b: Tokens) -> int:
-    """How many leading tokens two sequences share."""
+def common_prefix(a: Sequence[Any], b: Sequence[Any]) -> int:
+    """How many leading items two sequences of one type share."""
     if a == b[: len(a)]:
         return len(a)  # the usual case: the text has grown
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(b))  # len(b): a goes on

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from refspec.arrays import Array
-from refspec.errors import BadArgument, BadProbabilities
+from refspec.errors import BadProbabilities
+from refspec.numeric import number, whole
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,15 @@ class Sampling:
     min_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= sys.float_info.max:
-            raise BadArgument(f"temperature is {self.temperature}; it is a finite number >= 0 (0 takes the most likely token)")
-        if self.top_k is not None and self.top_k < 1:
-            raise BadArgument(f"top_k is {self.top_k}; it is at least 1, or None to keep every token")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise BadArgument(f"top_p is {self.top_p}; it is above 0 and at most 1, or None to keep every token")
-        if self.min_p is not None and not 0 <= self.min_p <= 1:
-            raise BadArgument(f"min_p is {self.min_p}; it is between 0 and 1, or None to keep every token")
+        finite = "a finite number, at least 0 (0 takes the most likely token)"
+        number("temperature", self.temperature, lambda t: 0 <= t <= sys.float_info.max, finite)
+        or_none = ", or None to keep every token"
+        if self.top_k is not None:
+            whole("top_k", self.top_k, 1, or_none)
+        if self.top_p is not None:
+            number("top_p", self.top_p, lambda p: 0 < p <= 1, f"a number above 0 and at most 1{or_none}")
+        if self.min_p is not None:
+            number("min_p", self.min_p, lambda p: 0 <= p <= 1, f"a number between 0 and 1{or_none}")
 
     def __call__(self, logits: Array) -> Array:
         """logits [n, v] -> float64 probabilities [n, v]"""

@@ -1,5 +1,6 @@
 """Text to ids and back, by the `tokenizers` library; and a chat, by the model's own template."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from refspec.transformer.keys import read_json
 
 class Tokenizer:
     """The `tokenizer.json` of a model folder, with the chat template beside it.
+
+    token_map: token -> id. special: the tokens that `decode` leaves out. decoder: that part of tokenizer.json.
 
     >>> import refspec
     >>> tokenizer = refspec.load("tiny-target").tokenizer
@@ -31,6 +34,9 @@ class Tokenizer:
         self.token_map: dict[str, int] = self._library.get_vocab(with_added_tokens=True)
         if not self.token_map:
             raise BadTokenizer(f"{path} has no tokens; fetch the model again")
+        self.special = frozenset(each.content for each in self._library.get_added_tokens_decoder().values() if each.special)
+        state = None if self._library.decoder is None else self._library.decoder.__getstate__()
+        self.decoder: dict[str, Any] | None = state and json.loads(state)
 
     def __repr__(self) -> str:
         return brief(self, counted(len(self.token_map), "token"))
@@ -57,6 +63,15 @@ class Tokenizer:
         'ROMEO'
         """
         return str(self._library.decode(list(ids), skip_special_tokens=True))
+
+    def token_of(self, id: int) -> str | None:  # noqa: A002
+        """The token of this id as the vocabulary spells it, or None where there is none.
+
+        >>> import refspec
+        >>> refspec.load("tiny-target").tokenizer.token_of(814)
+        'ROMEO'
+        """
+        return self._library.id_to_token(id)
 
     @property
     def has_chat(self) -> bool:
@@ -109,36 +124,3 @@ class Tokenizer:
         """bos_token and its like as text: they stand in the settings as strings or as {"content": ...}."""
         named: dict[str, Any] = {name: self._settings.get(name) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
         return {name: value.get("content", "") if isinstance(value, dict) else value for name, value in named.items() if value}
-
-
-class Stream:
-    """Text as its tokens arrive. The pieces concatenate to `tokenizer.decode` of all ids; half a character waits.
-
-    >>> import refspec
-    >>> from refspec.models.tokenizer import Stream
-    >>> tokenizer = refspec.load("tiny-target").tokenizer
-    >>> text = Stream(tokenizer)
-    >>> [text.push([each]) for each in tokenizer.encode("é!")], text.flush()
-    (['', 'é', '!'], '')
-    """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._shown = ""
-
-    def push(self, ids: Sequence[int]) -> str:
-        """What these ids add to the text that can be shown."""
-        self._ids.extend(ids)
-        text = self._tokenizer.decode(self._ids)
-        settled = text.rstrip("\ufffd")
-        return self._show(settled) if settled.startswith(self._shown) else ""
-
-    def flush(self) -> str:
-        """What was still waiting."""
-        return self._show(self._tokenizer.decode(self._ids))
-
-    def _show(self, text: str) -> str:
-        piece = text[len(self._shown) :]
-        self._shown += piece
-        return piece

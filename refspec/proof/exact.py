@@ -26,6 +26,7 @@ from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.decoding.loop import EachRound
 from refspec.decoding.round import Round
 from refspec.errors import BadProbabilities, EnumerationLimit
+from refspec.numeric import whole
 from refspec.proof.lazy_race import LazyRace
 from refspec.proof.left_over import Race, Races, left_over, require_untold
 
@@ -221,6 +222,7 @@ def sequence_law(
     >>> sorted(found), set(found.values())
     ([(0, 0), (0, 1), (1, 0), (1, 1)], {Fraction(1, 4)})
     """
+    whole("max_new_tokens", max_new_tokens, 0)
     target, prompt = Remembered(target), tuple(prompt)
     finished: dict[Tokens, Fraction] = {}
     carried = Carried(drafter)

@@ -21,6 +21,7 @@ from refspec.decoding.draft.model import ModelDrafter
 from refspec.decoding.lm import LanguageModel, TableLM, Tokens
 from refspec.decoding.loop import rounds
 from refspec.errors import BadArgument, CannotMerge
+from refspec.numeric import whole
 from refspec.proof import theory
 from refspec.proof.exact import Rounds, law, sequence_law, total_variation
 
@@ -79,8 +80,7 @@ def survey(claim: Claim, *, vocab: int, gamma: int, horizon: int, models: int, s
     (3, Fraction(0, 1), True)
     """
     for name, value, least in (("vocab", vocab, 1), ("gamma", gamma, 0), ("horizon", horizon, 1), ("models", models, 1)):
-        if value < least:
-            raise BadArgument(f"{name} is {value}; it is at least {least}")
+        whole(name, value, least)
     if horizon > 100 or vocab ** (horizon + 1) > 100_000:
         raise BadArgument(
             f"horizon is {horizon} with a vocabulary of {vocab}: rows too many to enumerate; vocabulary ** (horizon + 1) is at "

@@ -9,7 +9,7 @@ from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft, positions_left
 from refspec.decoding.lm import LanguageModel, Tokens
-from refspec.errors import BadArgument
+from refspec.numeric import number
 
 
 class ModelDrafter:
@@ -29,8 +29,7 @@ class ModelDrafter:
     state = None  # a function of the text
 
     def __init__(self, language_model: LanguageModel, confidence: Any = 0) -> None:
-        if not 0 <= confidence <= 1:
-            raise BadArgument(f"confidence is {confidence}; it is a probability, 0 never to stop early")
+        number("confidence", confidence, lambda p: 0 <= p <= 1, "a number between 0 and 1, where 0 never stops early")
         self.language_model = language_model
         self.confidence = confidence
 

@@ -13,7 +13,7 @@ from refspec.brief import brief
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
-from refspec.errors import BadArgument
+from refspec.numeric import whole
 
 
 class Evidence(NamedTuple):
@@ -42,8 +42,8 @@ class NgramDrafter:
     FEW = 20  # drafts, of which a row that one reaches is worth no forecast
 
     def __init__(self, longest: int = 8, shortest: int = 1) -> None:
-        if not 1 <= shortest <= longest:
-            raise BadArgument(f"n-grams from {shortest} to {longest}; 1 <= shortest <= longest")
+        whole("shortest", shortest, 1)
+        whole("longest", longest, shortest, ": not below shortest")
         self.longest = longest
         self.shortest = shortest
         self._forget()

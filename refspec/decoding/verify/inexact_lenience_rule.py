@@ -11,7 +11,7 @@ from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.verify.token_rule import residual
 from refspec.decoding.verify.verdict import Verdict, claims
-from refspec.errors import BadArgument
+from refspec.numeric import number
 
 if TYPE_CHECKING:
     from refspec.decoding.verify import Rule
@@ -35,8 +35,7 @@ def inexact_lenience(factor: Fraction | float) -> "Rule":
     >>> inexact_lenience(0.5)(draft, target_probs, refspec.Tape([0.9, 0.5]))
     Verdict(accepted=0, token=1)
     """
-    if not 0 < factor <= 1:
-        raise BadArgument(f"the lenience factor is {factor}; it is above 0 and at most 1, where 1 is exact")
+    number("factor", factor, lambda given: 0 < given <= 1, "a number above 0 and at most 1, where 1 is exact")
     factor = Fraction(factor)  # a float would turn rational rows into floats
 
     @claims(exact=False)

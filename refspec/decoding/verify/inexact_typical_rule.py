@@ -12,7 +12,7 @@ from refspec.arrays import Array
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.verify.verdict import Verdict, claims
-from refspec.errors import BadArgument
+from refspec.numeric import number
 
 if TYPE_CHECKING:
     from refspec.decoding.verify import Rule
@@ -38,8 +38,8 @@ def inexact_typical(epsilon: float = 0.09, delta: float = 0.3) -> "Rule":
     >>> inexact_typical(epsilon=0.25, delta=1)(draft, target_probs, refspec.Tape([]))
     Verdict(accepted=0, token=1)
     """
-    if not (0 <= epsilon <= 1 and 0 <= delta <= 1):
-        raise BadArgument(f"epsilon is {epsilon} and delta {delta}; both are between 0 and 1")
+    for name, value in (("epsilon", epsilon), ("delta", delta)):
+        number(name, value, lambda given: 0 <= given <= 1, "a number between 0 and 1")
 
     @claims(exact=False)
     def rule(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
