@@ -14,14 +14,12 @@ def has_no_copy(kernel: str) -> bool:
 
 def blas_kernel() -> str:
     """The name of the kernel that NumPy's OpenBLAS runs, such as "SkylakeX" or "Haswell"; "unknown" for another BLAS."""
-    ask = _function("get_corename", ctypes.c_char_p)
-    return ask().decode() if ask else "unknown"
+    return ask().decode() if (ask := _function("get_corename", ctypes.c_char_p)) else "unknown"
 
 
 def blas_threads() -> int | None:
     """How many threads NumPy's OpenBLAS uses; None for another BLAS."""
-    ask = _function("get_num_threads", ctypes.c_int)
-    return ask() if ask else None
+    return ask() if (ask := _function("get_num_threads", ctypes.c_int)) else None
 
 
 @cache

@@ -2,21 +2,19 @@
 
 Plain: `x @ weights[f"{name}.weight"].T`, in `linear` of `llama` (plain.py).
 
-A decoder reads every weight once for each forward pass, so checking five tokens could cost what making one costs. An
-ordinary matrix product does not have that property: for a handful of rows BLAS first copies the weight into packed
-buffers, and the second row doubles the time. Which product avoids it depends on the machine's BLAS kernel:
+Every forward pass reads every weight once, so checking five tokens could cost what making one costs. With an ordinary product
+it does not: for a handful of rows BLAS first copies the weight. What avoids that depends on the machine's BLAS kernel:
 
 `Rows` [out, in], as the file has it, for OpenBLAS's AVX-512 kernels. They multiply small operands without a copy, and 32 rows
     of the weight are small enough: one `np.matmul` over a view of the weight as blocks of 32, shared by two cores.
 `Columns` [in, out], transposed, for all others. Up to ROW_BY_ROW rows are multiplied one by one, so that only the first
     waits for memory; more are padded to a multiple of 8, whose kernel is faster than that of the odd ones.
 
-The choice is a fixed rule on the BLAS kernel, the shape and the rows, and never a timing: the same input gives the
-same bits in every run on one machine (N11). docs/performance.md has the measurements.
+The choice is a fixed rule on kernel, shape and rows, never a timing (N11). docs/performance.md has the measurements.
 
-`row_invariant` asks for more: the same bits for a row whoever its neighbours are, so that checking a draft gives the
-very numbers that decoding gives. `Columns` then go row by row however many there are; `Rows` are only used where the product
-over blocks was seen to give each row the same bits in every number of rows that it is used for.
+`row_invariant` asks for the same bits for a row whoever its neighbours are, so that checking a draft gives the very numbers
+that decoding gives. `Columns` then go row by row however many there are; `Rows` are only used where the product over blocks
+was seen to give each row the same bits in every number of rows that it is used for.
 """
 
 from collections.abc import Callable
@@ -65,6 +63,7 @@ SHARED = 2 << 20  # bytes of weight from which two cores are worth their meeting
 
 def by_blocks(x: Array, weight: Array) -> Array:
     """x [n, in], weight [out, in] -> [n, out], a few blocks at a time and by two cores"""
+    x = np.ascontiguousarray(x)  # rows that lie column by column would go another way, with other bits
     n, (out, width) = len(x), weight.shape
     y = np.empty((n, out), np.float32)
     whole = out - out % BLOCK
@@ -83,9 +82,8 @@ def by_blocks(x: Array, weight: Array) -> Array:
 def counts_agree(out: int, width: int) -> bool:
     """Whether `by_blocks` gives a row of `width` numbers the same bits in every place of every number of rows.
 
-    On the kernels named above it does, since it adds up each row by itself; but nobody promises that, and other kernels
-    give the fifth of six rows another order of additions than the first. So it is tried, on numbers that have to be
-    rounded, and with the shapes that will be used: a block, and what is left over after the last one.
+    Nobody promises that: other kernels add up the fifth of six rows in another order than the first. So it is tried, on numbers
+    that have to be rounded, and with the shapes that will be used: a block, and what is left over after the last one.
     """
     numbers = np.cos(np.arange((Rows.TRIED + BLOCK + out % BLOCK) * width)).astype(np.float32).reshape(-1, width)
     x, weight = numbers[: Rows.TRIED], numbers[Rows.TRIED :]
