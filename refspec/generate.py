@@ -1,9 +1,9 @@
 """Text in, text out: the loop with a tokenizer around it and a clock beside it."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from refspec import transcript
 from refspec.brief import brief, by_fields, counted, short
@@ -18,8 +18,9 @@ from refspec.decoding.optional import optional
 from refspec.decoding.round import Round, up_to
 from refspec.decoding.stats import Stats, stats
 from refspec.errors import BadArgument, ContextExceeded
-from refspec.given import AnyDrafter, AnyModel, as_drafter, as_ids, as_language_model, as_model, as_stop, named
+from refspec.given import AnyDrafter, AnyModel, as_drafter, as_ids, as_language_model, as_model, as_stop, is_chat, named
 from refspec.models.cached_lm import check_ids
+from refspec.models.chat import Messages, as_date
 from refspec.models.model import Model
 from refspec.models.sampling import Sampling
 from refspec.models.streaming import Stream
@@ -64,8 +65,9 @@ class Output:
     The prompt's text and `text` are together what the tokens of both decode to, so a completion keeps its leading space. Where a
     stop text ended it, `tokens` end with the token that completes the stop text, and `text` ends before the stop text.
     texts: `text` in parts, one for each token. finish_reason: "stop" at a stop token or text, "length" at max_new_tokens,
-    "context" where the model has no more positions, "interrupted" where the caller broke off. In a notebook it shows where each
-    token came from.
+    "context" where the model has no more positions, "interrupted" where the caller broke off. chat: the date and variables that a
+    chat template went by, which repeat the run when given again; None without a chat. In a notebook it shows where each token
+    came from.
 
     >>> import refspec
     >>> out = refspec.generate("tiny-target", "ROMEO:", max_new_tokens=3)
@@ -81,6 +83,7 @@ class Output:
     finish_reason: str
     tokenizer: Tokenizer | None = field(default=None, repr=False, compare=False)
     texts: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    chat: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return brief(
@@ -112,9 +115,11 @@ class Run:
         most: int,
         at_end: str,
         exact: bool | None,
+        chat: Mapping[str, Any] | None = None,
     ) -> None:
         self._coming = coming
         self._prompt = prompt
+        self._chat = chat or None
         self._tokenizer = tokenizer
         self._stream = None if tokenizer is None else Stream(tokenizer, prompt, stop_texts)
         self._stop = stop
@@ -199,12 +204,13 @@ class Run:
             prompt_tokens=self._prompt,
             finish_reason=self._finish_reason,
             tokenizer=self._tokenizer,
+            chat=self._chat,
         )
 
 
 def stream(
     model: AnyModel,
-    prompt: str | Sequence[int],
+    prompt: str | Sequence[int] | Messages,
     *,
     drafter: AnyDrafter = None,
     gamma: int | Literal["auto"] = 4,
@@ -218,11 +224,14 @@ def stream(
     stop: Iterable[int | str] | str | None = None,
     verify: rules.Rule = rules.token,
     record: bool = False,
+    date: str | None = None,
+    template_vars: Mapping[str, Any] | None = None,
 ) -> Run:
     """Continue a prompt and yield each round's piece as it comes, starting from an empty cache.
 
     model, drafter: anything that `refspec.given` knows: a Model, a name, a LanguageModel; for a drafter also None (plain
-    decoding), a Drafter, its class, or a function from the target to a Drafter. prompt: text, or ids.
+    decoding), a Drafter, its class, or a function from the target to a Drafter. prompt: text, ids, or the messages of a chat
+    ({"role": ..., "content": ...}); date and template_vars are what the chat template reads, see `Tokenizer.chat`.
     gamma: how many tokens to draft a round; "auto" drafts as many as pay by the costs in `profile`, or in the package's own for
     this kind of machine. temperature, top_k, top_p, min_p: see `Sampling`. seed: the same seed gives the same tokens. stop: ids
     and texts that end the text, or one text; by default the model's own end tokens. verify: the verification rule. record: keep
@@ -240,7 +249,8 @@ def stream(
     True
     """
     target = as_language_model(model := as_model(model), Sampling(temperature, top_k, top_p, min_p))
-    tokens = prompt_ids(model, prompt)
+    chat = chat_settings(prompt, date, template_vars)
+    tokens = prompt_ids(model, prompt, **chat)
     whole("max_new_tokens", max_new_tokens, 0)
     most = max_new_tokens
     if (context := optional(target, "context")) is not None:
@@ -273,6 +283,7 @@ def stream(
         most=most,
         at_end="length" if most == max_new_tokens else "context",
         exact=rules.is_exact(verify),
+        chat=chat,
     )
 
 
@@ -290,16 +301,33 @@ def generate(run: Run) -> Output:
     return run.output
 
 
-def prompt_ids(model: Model | LanguageModel, prompt: str | Sequence[int]) -> Tokens:
+def chat_settings(prompt: object, date: str | None, template_vars: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a chat is spelt out with, the date settled; nothing for other prompts. Raises BadArgument for those with either."""
+    if is_chat(prompt):
+        return {"date": as_date(date), "template_vars": dict(template_vars or {})}
+    for name, value in (("date", date), ("template_vars", template_vars)):
+        if value is not None:
+            raise BadArgument(f"{name} has no effect without messages; give the prompt as a list of them, or leave it out")
+    return {}
+
+
+def prompt_ids(
+    model: Model | LanguageModel,
+    prompt: str | Sequence[int] | Messages,
+    *,
+    date: str | None = None,
+    template_vars: Mapping[str, Any] | None = None,
+) -> Tokens:
     """The prompt in the model's tokens. Raises BadArgument for an empty one, and for a text where there is no tokenizer."""
-    if not isinstance(prompt, str):
+    if isinstance(prompt, str) and not prompt:
+        tokens: Tokens = ()  # a tokenizer may add a begin token, but an empty prompt is refused all the same
+    elif not (isinstance(prompt, str) or is_chat(prompt)):
         tokens = as_ids(prompt)
-    elif not prompt:
-        tokens = ()  # a tokenizer may add a begin token, but an empty prompt is refused all the same
-    elif (tokenizer := optional(model, "tokenizer")) is not None:
-        tokens = tokenizer.encode(prompt)
-    else:
+    elif (tokenizer := optional(model, "tokenizer")) is None:
         raise BadArgument(f"{named(model)} has no tokenizer.json; give the prompt as token ids")
+    else:  # a template spells a chat out whole, and `encode` puts nothing around it
+        text = prompt if isinstance(prompt, str) else tokenizer.chat(prompt, date=date, template_vars=template_vars)
+        tokens = tokenizer.encode(text)
     if not tokens:
         raise BadArgument("the prompt is empty; give at least one token of text")
     check_ids(tokens, model.vocab_size)

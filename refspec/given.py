@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from refspec.brief import short
 from refspec.decoding.draft import Draft, Drafter
@@ -15,6 +15,7 @@ from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.decoding.optional import optional
 from refspec.decoding.verify import Rule, coupled
 from refspec.errors import BadArgument
+from refspec.models.chat import Messages
 from refspec.models.model import Model, load
 from refspec.models.sampling import Sampling
 from refspec.models.tokenizer import Tokenizer
@@ -89,7 +90,12 @@ class NoDrafter:
         return Draft(())
 
 
-def as_ids(given: Iterable[int], name: str = "the prompt") -> Tokens:
+def is_chat(prompt: object) -> TypeGuard[Messages]:
+    """Whether a prompt is messages rather than ids; whether they are good ones is for `as_messages` to say."""
+    return isinstance(prompt, (list, tuple)) and any(isinstance(each, Mapping) for each in prompt)
+
+
+def as_ids(given: Iterable[Any], name: str = "the prompt") -> Tokens:
     """Ids in order, as Python's whole numbers. Raises BadArgument for anything else."""
     try:
         if not isinstance(given, str | bytes | bytearray | Mapping):

@@ -306,6 +306,22 @@ def test_chat_applies_the_template_and_nothing_around_it(run: Run, draft_folder:
     assert_refused(run("generate", "Hi", "--chat", *common), "no chat template")
 
 
+def test_what_a_template_reads_is_given_and_recorded(run: Run, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path)
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"chat_template": "{{ strftime_now('%y') }}{{ enable_thinking }}{{ mood|tojson }}"})
+    )
+    common = ("generate", "Hi", "--model", folder, "--json", "--max-new-tokens", 1)
+    given = ("--date", "2001-02-03", "--no-enable-thinking", "--template-var", 'mood=["a"]')
+    answer = parsed(run(*common, "--chat", *given)[1])
+    assert answer["prompt_tokens"] == list(b'01False["a"]')
+    assert (answer["date"], answer["template_vars"]) == ("2001-02-03T00:00:00", {"enable_thinking": False, "mood": ["a"]})
+    assert_refused(run(*common, "--date", "2001-02-03"), "--date has no effect without a chat")
+    assert_refused(run(*common, "--chat", "--date", "soon"), "--date is 'soon'; it is a date such as 2026-11-27")
+    for wrong in ("mood", "mood=happy", "=1", "a b=1"):
+        assert_refused(run(*common, "--chat", "--template-var", wrong), "is not KEY=JSON")
+
+
 def test_without_jinja2_a_chat_is_refused_and_not_measured_as_plain_text(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

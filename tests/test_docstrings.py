@@ -17,7 +17,7 @@ import refspec
 from refspec import draft, verify
 from refspec.decoding import chance
 from refspec.generate import Output, Run
-from refspec.models import model, sampling, tokenizer
+from refspec.models import chat, model, sampling, tokenizer
 from refspec.proof import distance, exact, interval, theory
 from refspec.transformer import ops, plain
 
@@ -50,7 +50,7 @@ def public() -> dict[str, Any]:
     for module in (refspec, verify):
         listed = ((name, getattr(module, name)) for name in module.__all__)
         found |= {name: each for name, each in listed if inspect.isfunction(each) or inspect.isclass(each)}
-    for module in (chance, distance, draft, exact, interval, model, ops, plain, sampling, theory, tokenizer):
+    for module in (chance, chat, distance, draft, exact, interval, model, ops, plain, sampling, theory, tokenizer):
         found |= {f"{name} in {module.__name__}": each for name, each in own(module)}
     for kind in WITH_METHODS:
         methods = {name: each for name, each in vars(kind).items() if inspect.isfunction(each) or isinstance(each, property)}

@@ -7,10 +7,11 @@ from pathlib import Path
 from reprlib import repr as short
 
 import refspec
-from refspec.cli.engine import prompt_ids
+from refspec.cli.engine import as_prompt as with_chat
 from refspec.cli.requests import Request, as_prompt, read_lines
 from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, ContextExceeded
+from refspec.generate import prompt_ids
 from refspec.models.cached_lm import check_ids
 from refspec.models.model import Model
 
@@ -69,7 +70,7 @@ def encode(model: Model, prompts: list[Prompt], *, chat: bool, new_tokens: int, 
     context, found = model.config.context, []
     for each in prompts:
         try:
-            tokens = prompt_ids(model, Request(each.prompt, {}, chat=chat))
+            tokens = prompt_ids(model, with_chat(model, Request(each.prompt, {}, chat=chat)))
             check_ids(tokens, model.config.vocab_size)
         except BadArgument as error:
             raise BadArgument(f"{each.where}: {error}") from None

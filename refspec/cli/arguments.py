@@ -2,9 +2,11 @@
 
 import argparse
 import itertools
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from reprlib import repr as short
 from typing import Any, NoReturn
 
 import refspec
@@ -127,6 +129,11 @@ NEEDS = {
             "at --temperature 0, which takes the most likely token; leave one of them out",
         ),
         Needs(
+            ("--date", "--enable-thinking", "--no-enable-thinking", "--template-var"),
+            lambda options: options.chat or options.jsonl is not None,
+            "without a chat; add --chat, or leave it out",
+        ),
+        Needs(
             ("--json",),
             lambda options: options.jsonl is None,
             "beside --jsonl, whose answers are JSON; leave it out",
@@ -177,6 +184,18 @@ def parser() -> argparse.ArgumentParser:
     prompt.add_argument("--file", help="read the prompt from a file; as from a pipe, the newline at its very end is left out")
     prompt.add_argument("--jsonl", metavar="FILE", help="many prompts, one a line, from a file or - (see below)")
     prompt.add_argument("--chat", action="store_true", help="say it to the model as a user, by its own chat template")
+    prompt.add_argument("--date", metavar="DATE", help="what a chat template takes for today, such as 2026-11-27 (today)")
+    prompt.add_argument(
+        "--enable-thinking", action=argparse.BooleanOptionalAction, help="the variable of that name in a chat template (not set)"
+    )
+    prompt.add_argument(
+        "--template-var",
+        action="append",
+        default=[],
+        type=variable_argument,
+        metavar="KEY=JSON",
+        help="any variable that a chat template reads; repeat it for several",
+    )
 
     models = command.add_argument_group("models")
     models.add_argument("--model", required=True, help="the target: a folder, or a name that `refspec models` lists")
@@ -270,6 +289,18 @@ def gamma_argument(text: str) -> int | str:
         return text if text == "auto" else int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor auto") from None
+
+
+def variable_argument(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        if name.isidentifier():
+            return name, json.loads(value)
+    except (ValueError, RecursionError):
+        pass
+    raise argparse.ArgumentTypeError(
+        f"{short(text)} is not KEY=JSON, such as effort='\"high\"' or enable_thinking=false"
+    ) from None
 
 
 def stop_argument(text: str) -> int | str:

@@ -14,6 +14,8 @@ from refspec.decoding.lm import Tokens
 from refspec.decoding.verify import RULES
 from refspec.errors import BadArgument
 from refspec.generate import Output, Run, stream
+from refspec.given import is_chat
+from refspec.models.chat import Messages
 from refspec.models.model import Model, load
 from refspec.models.tokenizer import Tokenizer
 
@@ -38,14 +40,16 @@ class Engine:
         return cls(model, model if options.draft == options.model else load(options.draft), profile, options)
 
     def stream(self, request: Request) -> Run:
+        prompt = as_prompt(self.model, request)
         return stream(
             self.model,
-            prompt_ids(self.model, request),
+            prompt,
             drafter=self.drafter,
             stop=request.stop,
             verify=RULES[self.options.verify],
             profile=self.profile,
             **request.settings,
+            **(template_settings(self.options) if is_chat(prompt) else {}),
         )
 
     def answer(self, request: Request, output: Output, **more: Any) -> str:
@@ -55,19 +59,18 @@ class Engine:
         return json.dumps({**request.labels, **more, **as_json(output), **made_by}, allow_nan=False)
 
 
-def prompt_ids(model: Model, request: Request) -> Tokens:
-    """The prompt in the model's tokens. A template spells a chat out whole, so the tokenizer puts nothing around it."""
-    prompt = request.prompt
-    if not prompt:
-        raise BadArgument("the prompt is empty; give at least one token of text")
-    if isinstance(prompt, tuple):
-        return prompt
-    if isinstance(prompt, str):
-        if not request.chat:
-            return tokenizer_of(model).encode(prompt)
-        prompt = [{"role": "user", "content": prompt}]
-    tokenizer = tokenizer_of(model)
-    return tokenizer.encode(tokenizer.chat(prompt), special=False)
+def as_prompt(model: Model, request: Request) -> str | Tokens | Messages:
+    """The prompt as `refspec.generate` takes it: what a user says to the model is a chat of one message."""
+    if isinstance(request.prompt, str) and request.prompt:
+        tokenizer_of(model)  # says how a line of JSONL gives ids
+        return [{"role": "user", "content": request.prompt}] if request.chat else request.prompt
+    return request.prompt
+
+
+def template_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the chat templates of one command go by."""
+    thinking = {} if options.enable_thinking is None else {"enable_thinking": options.enable_thinking}
+    return {"date": options.date, "template_vars": {**thinking, **dict(options.template_var)}}
 
 
 def tokenizer_of(model: Model) -> Tokenizer:

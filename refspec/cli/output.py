@@ -56,6 +56,7 @@ def as_json(output: Output) -> dict[str, Any]:
         "finish_reason": output.finish_reason,
         **{name: value for name, value in asdict(output.stats).items() if name not in ("tokens", "rounds")},
         "threads": blas_threads(),
+        **(output.chat or {}),
         "rounds": [
             {
                 "drafted": each.drafted,

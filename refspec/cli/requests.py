@@ -12,11 +12,21 @@ from typing import Any, BinaryIO
 
 from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, did_you_mean
-
-Messages = list[dict[str, str]]
+from refspec.models.chat import Messages, as_messages
 
 OWN = ("prompt", "messages", "stop", "id", "labels")  # the keys of a line beside its settings
-FOR_ALL_LINES = ("model", "draft", "ngram", "verify", "chat", "profile", "row_invariant")
+FOR_ALL_LINES = (
+    "model",
+    "draft",
+    "ngram",
+    "verify",
+    "chat",
+    "profile",
+    "row_invariant",
+    "date",
+    "template_var",
+    "enable_thinking",
+)
 
 
 @dataclass(frozen=True)
@@ -81,15 +91,6 @@ def as_prompt(value: Any) -> str | Tokens:
     if isinstance(value, list) and all(is_whole(token) for token in value):
         return tuple(value)
     raise BadArgument(f"prompt is {short(value)}; it is a text or a list of token ids")
-
-
-def as_messages(value: Any) -> Messages:
-    def fine(message: Any) -> bool:
-        return isinstance(message, dict) and isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
-
-    if isinstance(value, list) and value and all(fine(message) for message in value):
-        return value
-    raise BadArgument(f'messages is {short(value)}; it is a list such as [{{"role": "user", "content": "Hello"}}]')
 
 
 def read_text(name: str) -> str:

@@ -1,12 +1,13 @@
 """Text to ids and back, by the `tokenizers` library; and a chat, by the model's own template."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from refspec.brief import brief, counted
 from refspec.errors import BadTokenizer
+from refspec.models.chat import ChatText, Messages, render, template_of
 from refspec.transformer.keys import read_json
 
 
@@ -30,6 +31,8 @@ class Tokenizer:
         except Exception as error:  # the library raises bare Exceptions
             raise BadTokenizer(f"{path} cannot be read ({error}); fetch the model again") from None
         self._settings = read_json(settings) if (settings := Path(folder) / "tokenizer_config.json").is_file() else {}
+        more = Path(folder) / "special_tokens_map.json"
+        self._special_map = read_json(more) if more.is_file() else {}
         self._template_file = Path(folder) / "chat_template.jinja"
         self.token_map: dict[str, int] = self._library.get_vocab(with_added_tokens=True)
         if not self.token_map:
@@ -42,7 +45,7 @@ class Tokenizer:
         return brief(self, counted(len(self.token_map), "token"))
 
     def encode(self, text: str, *, special: bool = True) -> tuple[int, ...]:
-        """The ids of `text`. special: with what the tokenizer puts around a text, such as a begin token.
+        """The ids of `text`. special: with what the tokenizer puts around a text, such as a begin token, but around no chat.
 
         >>> import refspec
         >>> tokenizer = refspec.load("tiny-target").tokenizer
@@ -50,7 +53,7 @@ class Tokenizer:
         (814, 26)
         """
         try:
-            return tuple(self._library.encode(text, add_special_tokens=special).ids)
+            return tuple(self._library.encode(text, add_special_tokens=special and not isinstance(text, ChatText)).ids)
         except (UnicodeEncodeError, TypeError):
             raise BadTokenizer("the text holds a lone surrogate, which no UTF-8 text can; remove it") from None
 
@@ -85,42 +88,25 @@ class Tokenizer:
         return self._template() is not None
 
     def _template(self) -> str | None:
-        template = self._settings.get("chat_template")
-        if self._template_file.is_file():
-            template = self._template_file.read_text(encoding="utf-8", errors="replace")
-        if isinstance(template, list):  # several named ones
-            named = {each.get("name"): each.get("template") for each in template if isinstance(each, dict)}
-            template = named.get("default")
-        return template if isinstance(template, str) else None
+        file = self._template_file.read_text(encoding="utf-8", errors="replace") if self._template_file.is_file() else None
+        return template_of(self._settings, file)
 
-    def chat(self, messages: Sequence[dict[str, str]]) -> str:
+    def chat(self, messages: Messages, *, date: str | None = None, template_vars: Mapping[str, Any] | None = None) -> ChatText:
         """The prompt that asks the model for its turn after `messages` ({"role": ..., "content": ...}).
 
-        The template is a program that came with the weights, so it runs sandboxed. Raises BadTokenizer without a
-        template, without jinja2, or where the template refuses the messages.
+        date: what the template takes for today ("2026-11-27"); today if None. template_vars: more for the template to read, such
+        as {"enable_thinking": False}. Raises BadArgument for messages that are none, and BadTokenizer without a template, without
+        jinja2, or where the template refuses the messages or takes too much time, memory or space.
         """
-        template = self._template()
-        if template is None:
+        if (template := self._template()) is None:
             raise BadTokenizer("this model has no chat template; leave out the chat option or use an instruction-tuned model")
-        try:
-            from jinja2 import TemplateError
-            from jinja2.sandbox import ImmutableSandboxedEnvironment
-        except ImportError:
-            raise BadTokenizer("chat templates need jinja2; run: pip install '.[chat]'") from None
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-
-        def refuse(message: str) -> None:
-            raise TemplateError(message)
-
-        environment.globals["raise_exception"] = refuse
-        try:
-            return environment.from_string(template).render(
-                messages=list(messages), add_generation_prompt=True, **self._special_tokens()
-            )
-        except Exception as error:  # it is a program, and fails as programs do
-            raise BadTokenizer(f"the chat template failed: {error}") from None
+        return render(template, messages, tokens=self._special_tokens(), date=date, variables=template_vars)
 
     def _special_tokens(self) -> dict[str, str]:
         """bos_token and its like as text: they stand in the settings as strings or as {"content": ...}."""
-        named: dict[str, Any] = {name: self._settings.get(name) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
-        return {name: value.get("content", "") if isinstance(value, dict) else value for name, value in named.items() if value}
+        given = {**self._special_map, **{name: value for name, value in self._settings.items() if value is not None}}
+        named = {name: value for name, value in given.items() if name.endswith("_token")}
+        if isinstance(more := given.get("extra_special_tokens"), dict):
+            named |= more
+        spelt = {name: value.get("content") if isinstance(value, dict) else value for name, value in named.items()}
+        return {name: value for name, value in spelt.items() if isinstance(value, str) and value}
