@@ -22,11 +22,11 @@ from refspec.given import AnyDrafter, AnyModel, as_drafter, as_ids, as_language_
 from refspec.models.cached_lm import check_ids
 from refspec.models.chat import Messages, as_date
 from refspec.models.model import Model
+from refspec.models.profiles import profile_for
 from refspec.models.sampling import Sampling
 from refspec.models.streaming import Stream
 from refspec.models.tokenizer import Tokenizer
 from refspec.numeric import whole
-from refspec.transformer.blas import blas_kernel, has_no_copy
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Output:
     stop text ended it, `tokens` end with the token that completes the stop text, and `text` ends before the stop text.
     texts: `text` in parts, one for each token. finish_reason: "stop" at a stop token or text, "length" at max_new_tokens,
     "context" where the model has no more positions, "interrupted" where the caller broke off. chat: the date and variables that a
-    chat template went by, which repeat the run when given again; None without a chat. In a notebook it shows where each token
-    came from.
+    chat template went by, which repeat the run when given again; None without a chat. profile: the costs by which gamma was
+    chosen; None where it was given. In a notebook it shows where each token came from.
 
     >>> import refspec
     >>> out = refspec.generate("tiny-target", "ROMEO:", max_new_tokens=3)
@@ -84,6 +84,7 @@ class Output:
     tokenizer: Tokenizer | None = field(default=None, repr=False, compare=False)
     texts: tuple[str, ...] = field(default=(), repr=False, compare=False)
     chat: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    profile: Profile | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return brief(
@@ -116,6 +117,7 @@ class Run:
         at_end: str,
         exact: bool | None,
         chat: Mapping[str, Any] | None = None,
+        profile: Profile | None = None,
     ) -> None:
         self._coming = coming
         self._prompt = prompt
@@ -124,6 +126,7 @@ class Run:
         self._stream = None if tokenizer is None else Stream(tokenizer, prompt, stop_texts)
         self._stop = stop
         self._exact = exact  # what the rule claims
+        self._profile = profile
         self._left = most  # how many tokens may still come
         self._at_end = at_end  # why it ends there, if no stop ends it before
         self._done: list[tuple[Piece, float, str]] = []  # with its seconds, and the text that waits behind it
@@ -205,6 +208,7 @@ class Run:
             finish_reason=self._finish_reason,
             tokenizer=self._tokenizer,
             chat=self._chat,
+            profile=self._profile,
         )
 
 
@@ -232,10 +236,10 @@ def stream(
     model, drafter: anything that `refspec.given` knows: a Model, a name, a LanguageModel; for a drafter also None (plain
     decoding), a Drafter, its class, or a function from the target to a Drafter. prompt: text, ids, or the messages of a chat
     ({"role": ..., "content": ...}); date and template_vars are what the chat template reads, see `Tokenizer.chat`.
-    gamma: how many tokens to draft a round; "auto" drafts as many as pay by the costs in `profile`, or in the package's own for
-    this kind of machine. temperature, top_k, top_p, min_p: see `Sampling`. seed: the same seed gives the same tokens. stop: ids
-    and texts that end the text, or one text; by default the model's own end tokens. verify: the verification rule. record: keep
-    what each round looked at.
+    gamma: how many tokens to draft a round; "auto" drafts as many as pay by the costs in `profile`, or in those that
+    `refspec calibrate` measured here, or else in the package's own. temperature, top_k, top_p, min_p: see
+    `Sampling`. seed: the same seed gives the same tokens. stop: ids and texts that end the text, or one text; by default the
+    model's own end tokens. verify: the verification rule. record: keep what each round looked at.
 
     A stop text counts wherever its characters end in the new text, whatever the tokens are (N9). Neither it nor what is behind
     it is shown; what may become one waits. Up to there the tokens have the target's distribution, as up to a stop token.
@@ -260,8 +264,10 @@ def stream(
     stop_ids, stop_texts = as_stop(stop, model)
     drafting = as_drafter(drafter, target, verify)
     if gamma == "auto":
-        profile = profile or Profile.embedded(few_rows_are_cheap=has_no_copy(blas_kernel()))
+        profile = profile or profile_for(model)
         drafting, gamma = AdaptiveDrafter(drafting, profile), len(profile.verify) - 1
+    else:
+        profile = None  # nothing is chosen by it
     whole("gamma", gamma, 0, ', or "auto": how many tokens are drafted a round')
     coming = rounds(
         target,
@@ -284,6 +290,7 @@ def stream(
         at_end="length" if most == max_new_tokens else "context",
         exact=rules.is_exact(verify),
         chat=chat,
+        profile=None if drafter is None else profile,
     )
 
 

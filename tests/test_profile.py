@@ -17,7 +17,7 @@ from refspec.errors import BadProfile
 def test_what_may_be_a_cost(verify: tuple[float, ...], draft: float, tmp_path: Path) -> None:
     profile = Profile(verify, draft, "größer, hier")
     profile.save(str(tmp_path / "kept.json"))
-    assert astuple(Profile.load(str(tmp_path / "kept.json"))) == (verify, draft, "größer, hier")
+    assert astuple(Profile.load(str(tmp_path / "kept.json")))[:3] == (verify, draft, "größer, hier")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,8 @@ def test_a_file_need_not_say_where_it_was_measured(tmp_path: Path) -> None:
     path.write_text('{"verify": [1, 2], "draft": 0.5, "measured": "by hand"}')
     assert Profile.load(path) == Profile((1.0, 2.0), 0.5, "")
     Profile((1,), 0).save(path)
-    assert json.loads(path.read_text(encoding="utf-8")) == {"verify": [1], "draft": 0, "about": ""}
+    said = json.loads(path.read_text(encoding="utf-8"))
+    assert (said["verify"], said["draft"], said["about"], said["far"]) == ([1], 0, "", [])
     assert path.read_text(encoding="utf-8").endswith("}\n")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.bench.clock import Spread
+from refspec.models.profiles import processor
 from refspec.transformer.blas import blas_kernel, blas_threads
 from refspec.transformer.gpt2 import GPT2
 from refspec.transformer.llama import Llama
@@ -27,24 +28,27 @@ class Machine:
     """kernel: of OpenBLAS; threads: None where NumPy runs on another BLAS."""
 
     numpy: str
+    processor: str
     kernel: str
     threads: int | None
 
     @classmethod
     def here(cls) -> "Machine":
-        return cls(np.__version__, blas_kernel(), blas_threads())
+        return cls(np.__version__, processor(), blas_kernel(), blas_threads())
 
 
 @dataclass(frozen=True)
 class Loading:
     """load_seconds: once, from the disk or from what the system keeps of it. weight_bytes: those one token reads.
 
-    peak_bytes: of the whole process, after loading and the prefill; None where the system does not tell.
+    peak_bytes: of the whole process, after loading and the prefill; loading_bytes: by how much loading alone raised that peak.
+    None where the system does not tell.
     """
 
     load_seconds: float
     weight_bytes: int
     peak_bytes: int | None
+    loading_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,15 @@ class Roofline:
     weights_may_stay_in_cache: bool
 
 
-def reading() -> Callable[[], float]:
-    """A run that reads MATRIX once, and returns its seconds: NumPy's own product, with all of its threads."""
-    matrix, vector = np.ones(MATRIX, np.float32), np.ones(MATRIX[1], np.float32)
-    out = np.empty(MATRIX[0], np.float32)
+def reading(*, one_core: bool = False) -> Callable[[], float]:
+    """A run that reads MATRIX once, and returns its seconds: NumPy's own product, with all of its threads.
+
+    one_core: the same in products of eight rows, which are too small for BLAS to share out.
+    """
+    rows, columns = MATRIX
+    shape = (rows // 8, 8) if one_core else (rows,)
+    matrix, vector = np.ones((*shape, columns), np.float32), np.ones(columns, np.float32)
+    out = np.empty(shape, np.float32)
 
     def run() -> float:
         started = time.perf_counter()

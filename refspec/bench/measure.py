@@ -18,6 +18,7 @@ from refspec.given import AnyDrafter
 from refspec.models import home
 from refspec.models.cached_lm import CachedLM
 from refspec.models.model import Model, load
+from refspec.models.profiles import profile_for
 
 MOST = 15  # the greatest gamma of the profiles, and of hindsight
 
@@ -32,6 +33,7 @@ class Pair:
     name: str
     model: Model
     load_seconds: float
+    loading_bytes: int | None
     draft_name: str | None
     draft: Model | None
 
@@ -39,22 +41,24 @@ class Pair:
     def load(cls, options: argparse.Namespace) -> "Pair":
         name = options.model or ("smollm2-135m" if home.folder_of("smollm2-135m").is_dir() else "tiny-target")
         draft_name = options.draft or ("tiny-draft" if name == "tiny-target" and not options.ngram else None)
-        started = time.perf_counter()
+        before, started = machine.peak_bytes(), time.perf_counter()
         model = load(name, row_invariant=options.row_invariant)
-        seconds = time.perf_counter() - started
+        seconds, after = time.perf_counter() - started, machine.peak_bytes()
+        raised = None if before is None or after is None else after - before
         draft = None if draft_name is None else load(draft_name, row_invariant=options.row_invariant)
         if draft is not None:
             require_same_vocabulary(model.language_model(), draft.language_model())
         for each in (model, draft):
             if each is not None and each.config.context < passes.LEAST_CONTEXT:
                 raise BadArgument(f"{each.name} has a context of {each.config.context}; measuring takes {passes.LEAST_CONTEXT}")
-        return cls(name, model, seconds, draft_name, draft)
+        return cls(name, model, seconds, raised, draft_name, draft)
 
 
-def measure(options: argparse.Namespace, profile: Profile, show: Show) -> Bench:
-    """profile: the costs by which `--gamma auto` decides."""
+def measure(options: argparse.Namespace, profile: Profile | None, show: Show) -> Bench:
+    """profile: the costs by which `--gamma auto` decides; None for this machine's."""
     given = prompts.read(options.prompts, options.limit or (1 if options.quick else None))
     pair = Pair.load(options)
+    profile = profile or profile_for(pair.model)
     new_tokens = options.max_new_tokens or (32 if options.quick else 64)
     chat = prompts.has_chat(pair.model) if options.chat is None else options.chat
     texts = prompts.encode(pair.model, given, chat=chat, new_tokens=new_tokens, leave_out=options.prompts is None)
@@ -71,6 +75,7 @@ def measure(options: argparse.Namespace, profile: Profile, show: Show) -> Bench:
         passes=options.times,
         runs=3 if options.quick else 9,
         seed=options.seed,
+        profile=profile.label if options.gamma == "auto" else None,
     )
     show(table.heading(setup, machine.Machine.here()))
     most = options.gamma if isinstance(options.gamma, int) else len(profile.verify) - 1
@@ -82,7 +87,7 @@ def single_passes(setup: Setup, pair: Pair, most: int, show: Show) -> Passes:
     """most: the greatest gamma whose cost is asked for."""
     model, runs = pair.model, setup.runs
     prefill = passes.prefills(model, runs)
-    loading = machine.Loading(pair.load_seconds, machine.weight_bytes(model.network), machine.peak_bytes())
+    loading = machine.Loading(pair.load_seconds, machine.weight_bytes(model.network), machine.peak_bytes(), pair.loading_bytes)
     taken = alternate({"read": machine.reading(), "decode": passes.decoding(model)}, runs, "decoding")
     roofline = machine.roofline(taken["read"], loading.weight_bytes)
     floor = [loading.weight_bytes / roofline.matrix_bytes * seconds for seconds in taken["read"]]
@@ -99,7 +104,7 @@ def single_passes(setup: Setup, pair: Pair, most: int, show: Show) -> Passes:
         draft_cost = costs.lookup_cost(target, runs)
     else:
         draft_cost = costs.model_cost(target, CachedLM(pair.draft.network, target.sampling, pair.draft.token_map), runs)
-    show(table.curves(curves, draft_cost))
+    show(table.curves(curves, draft_cost, roofline.least_ms))
     contexts, lookups = passes.context_costs(model, runs), costs.lookup_costs(runs)
     show(table.contexts(contexts, lookups))
     here = machine.Machine.here()

@@ -13,7 +13,8 @@ from refspec.bench.results import Results
 class Setup:
     """What was asked for. draft: a model's name, or None for n-gram lookup. left_out: own prompts that did not fit.
 
-    passes: over the prompts; runs: of every other measurement, at least.
+    passes: over the prompts; runs: of every other measurement, at least. profile: what gamma auto went by; None where gamma
+    was a number.
     """
 
     model: str
@@ -28,6 +29,7 @@ class Setup:
     passes: int
     runs: int
     seed: int
+    profile: str | None
 
 
 @dataclass(frozen=True)

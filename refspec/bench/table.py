@@ -24,7 +24,8 @@ def heading(setup: Setup, machine: Machine) -> str:
         [
             f"{setup.model}{', row-invariant' if setup.row_invariant else ''}, drafts by {drafts}, gamma {setup.gamma}, "
             f"temperature {setup.temperature:g}, up to {setup.max_new_tokens} new tokens, seed {setup.seed}",
-            f"numpy {machine.numpy}, BLAS kernel {machine.kernel}, {threads}",
+            f"{machine.processor}, numpy {machine.numpy}, BLAS kernel {machine.kernel}, {threads}",
+            *([] if setup.profile is None else [f"gamma by {setup.profile}"]),
             f"prompts: {setup.prompts}, {'as a chat' if setup.chat else 'as plain text'}, {setup.passes} pass"
             f"{'es' if setup.passes > 1 else ''}{left_out}",
             f"Everything takes turns; figures are medians of at least {setup.runs} runs (smallest to largest).",
@@ -34,8 +35,10 @@ def heading(setup: Setup, machine: Machine) -> str:
 
 def speeds(loading: Loading, prefill: Sequence[Prefill], roofline: Roofline, decode: Decode) -> str:
     peak = "unknown" if loading.peak_bytes is None else f"{loading.peak_bytes / 1e6:.0f} MB"
+    raised = loading.loading_bytes
+    memory = "" if raised is None else f", {raised / 1e6:.0f} MB more memory, {raised / loading.weight_bytes:.2f} of the weights"
     lines = [
-        f"\nloading        {loading.load_seconds:.2f} s, once; peak memory after a prefill {peak}",
+        f"\nloading        {loading.load_seconds:.2f} s, once{memory}; peak after a prefill {peak}",
         *(f"prefill        {spread(each.tokens_per_second, 0, 'tokens/s')}, {each.tokens} tokens" for each in prefill),
         f"bandwidth      {spread(roofline.gb_per_second, 1, 'GB/s')}, read by a float32 matrix-vector product of "
         f"{roofline.matrix_bytes / 1e6:.0f} MB",
@@ -48,14 +51,16 @@ def speeds(loading: Loading, prefill: Sequence[Prefill], roofline: Roofline, dec
     return "\n".join(lines)
 
 
-def curves(found: Sequence[Curve], draft: DraftCost) -> str:
+def curves(found: Sequence[Curve], draft: DraftCost, floor_ms: float) -> str:
+    """floor_ms: what reading the weights once takes at least."""
     names = [" row-invariant" if curve.row_invariant else "" for curve in found]
     lines = [
-        f"\nrows in one call of the target, behind {found[0].context} tokens; v is the cost in units of one row",
-        "rows" + "".join(f"{'ms' + name:>28}{'v' + name:>23}" for name in names),
+        f"\nrows in one call of the target, behind {found[0].context} tokens; v is the cost in units of one row; floor: in "
+        f"units of {floor_ms:.2f} ms, in which the weights are read once",
+        "rows" + "".join(f"{'ms' + name:>28}{'v' + name:>23}{'floor':>7}" for name in names),
     ]
     for points in zip(*(curve.points for curve in found), strict=True):
-        figures = (f"{spread(point.ms, 2):>28}{spread(point.v, 2):>23}" for point in points)
+        figures = (f"{spread(point.ms, 2):>28}{spread(point.v, 2):>23}{point.ms.median / floor_ms:>7.2f}" for point in points)
         lines.append(f"{points[0].rows:>4}" + "".join(figures))
     what = "one lookup" if draft.lookup else "one drafted token"
     return "\n".join([*lines, f"draft cost c = {spread(draft.c, 4)} plain steps: {what} takes {spread(draft.ms, 3, 'ms')}"])

@@ -39,6 +39,16 @@ examples:
   refspec bench --model smollm2-135m --save-profile mine.json
   refspec bench --model gpt2 --draft distilgpt2 --gamma 3 --json"""
 
+CALIBRATE = """\
+Measure what rounds cost on this machine, in a short text and a long one, and keep it in the home folder (REFSPEC_HOME, or
+refspec in the user's cache). --gamma auto goes by it from then on, for this model, processor, BLAS kernel and number of
+threads, and by the package's own costs elsewhere. Takes a minute or less. On a busy machine nothing is saved."""
+
+CALIBRATE_EPILOG = """\
+examples:
+  refspec calibrate
+  refspec calibrate --model gpt2 --draft distilgpt2"""
+
 PROVE = """\
 Check a verification rule exactly, on models drawn at random whose probabilities are fractions: run the production loop
 on them along every branch, and compare the distribution of the texts with plain decoding's. A difference of 0 is an
@@ -205,7 +215,7 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--gamma", type=gamma_argument, default=4, help="drafted tokens a round (%(default)s), or auto: as many as pay"
     )
-    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto goes by; `refspec bench` writes one")
+    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto goes by, in place of this machine's")
     models.add_argument(
         "--row-invariant", action="store_true", help="greedy and coupled drafts change no token, whatever rounding does; slower"
     )
@@ -242,6 +252,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON object instead, its fractions as strings")
 
     add_bench(add("bench", "measure this machine, and what speculation gains on it", BENCH, BENCH_EPILOG))
+    command = add("calibrate", "measure once what --gamma auto goes by", CALIBRATE, CALIBRATE_EPILOG)
+    command.add_argument("--model", help="the target (smollm2-135m if it was fetched, else tiny-target)")
+    drafter = command.add_mutually_exclusive_group()
+    drafter.add_argument("--draft", metavar="MODEL", help="a smaller model, to measure its cost too (tiny-draft for tiny-target)")
+    drafter.add_argument("--ngram", action="store_true", help="measure no draft model, and keep the cost that one had before")
+    command.add_argument("--row-invariant", action="store_true", help="for generate --row-invariant, whose costs are others")
+    command.add_argument("--even-if-busy", action="store_true", help="save figures that did not settle")
     short = "list the models that are known and those on disk"
     add("models", short, f"{short.capitalize()}.")
 
@@ -258,7 +275,7 @@ def add_bench(command: argparse.ArgumentParser) -> None:
     drafter.add_argument("--draft", metavar="MODEL", help="draft with a smaller model (tiny-draft for tiny-target)")
     drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before (others)")
     models.add_argument("--gamma", type=gamma_argument, default="auto", help="drafted tokens a round, or %(default)s")
-    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto goes by, in place of the package's")
+    models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto goes by, in place of this machine's")
     models.add_argument(
         "--row-invariant", action="store_true", help="load with rows whose bits do not depend on their neighbours"
     )

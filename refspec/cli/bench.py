@@ -14,23 +14,21 @@ from refspec.cli.exits import SUCCESS
 from refspec.decoding.draft.profile import Profile
 from refspec.errors import BadArgument
 from refspec.models.sampling import Sampling
-from refspec.transformer.blas import blas_kernel, has_no_copy
+from refspec.transformer.blas import has_no_copy
 
 
 def run(options: argparse.Namespace) -> int:
     check(options)
-    if options.profile is None:
-        profile = Profile.embedded(few_rows_are_cheap=has_no_copy(blas_kernel()))
-    else:
-        profile = Profile.load(options.profile)
+    profile = None if options.profile is None else Profile.load(options.profile)
     found = measure(options, profile, (lambda text: None) if options.json else partial(print, flush=True))
     if options.json:
         print(json.dumps(asdict(found), allow_nan=False))
     if options.save_profile is not None:
         here = found.passes.machine
         threads = counted(here.threads, "thread") if here.threads else "unknown threads"
-        about = f"{found.setup.model}, {threads}, BLAS kernel {here.kernel}"
-        costs.profile(found.passes.curves[0], found.passes.draft_cost, profile, about).save(options.save_profile)
+        about = f"{found.setup.model}, {here.processor}, {threads}, BLAS kernel {here.kernel}"
+        otherwise = profile or Profile.embedded(few_rows_are_cheap=has_no_copy(here.kernel))
+        costs.profile(found.passes.curves[0], found.passes.draft_cost, otherwise, about).save(options.save_profile)
     if options.plot is not None:
         from refspec.bench import plots
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from refspec.cli.exits import complain
 from refspec.cli.output import as_json
 from refspec.cli.requests import Request
 from refspec.decoding.draft import Drafter
@@ -17,6 +18,7 @@ from refspec.generate import Output, Run, stream
 from refspec.given import is_chat
 from refspec.models.chat import Messages
 from refspec.models.model import Model, load
+from refspec.models.profiles import conditions
 from refspec.models.tokenizer import Tokenizer
 
 
@@ -33,6 +35,8 @@ class Engine:
     def load(cls, options: argparse.Namespace) -> "Engine":
         profile = None if options.profile is None else Profile.load(options.profile)
         model = load(options.model, row_invariant=options.row_invariant)
+        if profile is not None and profile.about not in ("", here := conditions(model)):
+            complain(f"{options.profile} was measured elsewhere: on {profile.about}; this is {here}")
         if options.ngram:
             return cls(model, NgramDrafter(), profile, options)
         if options.draft is None:

@@ -34,6 +34,7 @@ def figures(output: Output, seed: int, paint: Paint) -> str:
         f"{number(stats.tokens_per_second, 1)} tokens/s",
         f"seed {seed}",
         counted(threads, "thread") if (threads := blas_threads()) else "- threads",
+        *([output.profile.label] if output.profile else []),
         f"finish reason: {output.finish_reason}",
     ]
     return " | ".join(parts)
@@ -57,6 +58,7 @@ def as_json(output: Output) -> dict[str, Any]:
         **{name: value for name, value in asdict(output.stats).items() if name not in ("tokens", "rounds")},
         "threads": blas_threads(),
         **(output.chat or {}),
+        "profile": None if output.profile is None else {"digest": output.profile.digest, "about": output.profile.about},
         "rounds": [
             {
                 "drafted": each.drafted,

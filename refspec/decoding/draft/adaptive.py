@@ -66,7 +66,8 @@ class AdaptiveDrafter:
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         self._learn(tokens)
-        costs = [cost + drafted * self.draft_cost for drafted, cost in enumerate(self.profile.verify[: gamma + 1])]
+        verify = self.profile.behind(len(tokens))[: gamma + 1]
+        costs = [cost + drafted * self.draft_cost for drafted, cost in enumerate(verify)]
         wanted = best_draft_length(self.forecast(tokens, len(costs) - 1), costs, max(1.0, self._tokens / self._cost))
         draft = self.drafter.propose(tokens, wanted, chance)
         self._seen, self._drafted = tokens, draft.tokens

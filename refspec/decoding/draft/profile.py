@@ -3,6 +3,7 @@
 A stored profile and never a live timing, so that seed and profile fix the text (N11).
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ EMBEDDED = Path(__file__).parents[2] / "embedded" / "profiles"
 class Profile:
     """Costs in units of one plain decode step.
 
-    verify: v(gamma), a target's pass over gamma + 1 tokens, gamma = 0, 1, ...; verify[0] is 1. draft: c, one token of a
-    draft model. about: where it was measured.
+    verify: v(gamma), a round that checks gamma drafted tokens, gamma = 0, 1, ...; verify[0] is 1. draft: c, one token of a
+    draft model. about: where it was measured. far: v(gamma) again in a longer text, as many; empty where it was measured in
+    one. contexts: the tokens of text behind which `verify` and `far` were measured. gb_per_second: what one core reads from
+    memory, and what all do, for the reader. Raises BadProfile for what can be no cost.
 
     >>> import refspec
     >>> refspec.Profile(verify=(1, 1.2, 1.5), draft=0.1).verify[1]
@@ -28,6 +31,9 @@ class Profile:
     verify: tuple[float, ...]
     draft: float
     about: str = ""
+    far: tuple[float, ...] = ()
+    contexts: tuple[int, ...] = ()
+    gb_per_second: tuple[float, ...] = ()
 
     __repr__ = by_fields
 
@@ -36,8 +42,48 @@ class Profile:
             raise BadProfile(
                 f"verify is {list(self.verify)}; it holds the cost of drafting 0, 1, ... tokens, the first of them 1"
             )
+        if self.far and (len(self.far), self.far[0]) != (len(self.verify), 1):
+            raise BadProfile(f"far is {list(self.far)}; it is as long as verify, {len(self.verify)}, and begins with 1")
+        if not all(0 < cost < float("inf") for cost in self.far):
+            raise BadProfile(f"far is {list(self.far)}; its costs are above 0 and finite")
+        if self.far and not (len(self.contexts) == 2 and 0 <= self.contexts[0] < self.contexts[1]):
+            raise BadProfile(f"contexts is {list(self.contexts)}; beside far it holds two lengths of text, the shorter first")
         if not 0 <= self.draft < float("inf"):
             raise BadProfile(f"draft is {self.draft}; it is the cost of one drafted token, at least 0")
+
+    def behind(self, tokens: int) -> tuple[float, ...]:
+        """v(gamma) in a text of so many tokens: on the line between the two lengths measured, flat beyond them.
+
+        >>> import refspec
+        >>> refspec.Profile((1, 1.5), 0, far=(1, 2.5), contexts=(100, 200)).behind(150)
+        (1.0, 2.0)
+        """
+        if not self.far:
+            return self.verify
+        near, far = self.contexts
+        share = min(max((tokens - near) / (far - near), 0.0), 1.0)
+        return tuple(short + share * (long - short) for short, long in zip(self.verify, self.far, strict=True))
+
+    @property
+    def digest(self) -> str:
+        """Eight digits that stand for all of its costs: with the seed, they fix the text on one machine.
+
+        >>> import refspec
+        >>> refspec.Profile((1, 2), 0, "here").digest == refspec.Profile((1, 2.0), 0.0).digest
+        True
+        """
+        costs = [list(map(float, self.verify)), float(self.draft), list(map(float, self.far)), list(map(int, self.contexts))]
+        return hashlib.sha256(json.dumps(costs).encode()).hexdigest()[:8]
+
+    @property
+    def label(self) -> str:
+        """How outputs name it.
+
+        >>> import refspec
+        >>> refspec.Profile((1, 2), 0, "by hand").label
+        'profile 44ef0025 (by hand)'
+        """
+        return f"profile {self.digest} ({self.about or 'of a place it does not tell'})"
 
     def save(self, path: str | Path) -> None:
         Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
@@ -50,11 +96,13 @@ class Profile:
             if not isinstance(given["verify"], list):
                 raise TypeError("verify is no list")
             verify, draft = (tuple(map(float, given["verify"])), float(given["draft"]))
+            far, rates = (tuple(map(float, given.get(name, ()))) for name in ("far", "gb_per_second"))
+            contexts = tuple(map(int, given.get("contexts", ())))
         except FileNotFoundError:
-            raise BadProfile(f"{path}: no such file; `refspec bench --save-profile {path}` writes one") from None
+            raise BadProfile(f"{path}: no such file; leave it out: `refspec calibrate` makes this machine's") from None
         except (ValueError, TypeError, KeyError, OSError, RecursionError, OverflowError) as error:
             raise BadProfile(f'{path} is no profile ({error}); it is an object with "verify", a list, and "draft"') from None
-        return cls(verify, draft, str(given.get("about", "")))
+        return cls(verify, draft, str(given.get("about", "")), far, contexts, rates)
 
     @classmethod
     def embedded(cls, few_rows_are_cheap: bool) -> "Profile":
