@@ -21,7 +21,7 @@ from refspec.brief import brief, by_fields
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import GPT2Config, size_of
 from refspec.transformer.linear import Linear, linear
-from refspec.transformer.ops import attention, attention_by_row, causal, gelu, layer_norm, merge_heads, split_heads
+from refspec.transformer.ops import attention, attention_by_row, gelu, layer_norm, merge_heads, split_heads
 from refspec.transformer.weights import Checkpoint
 
 Norm = tuple[Array, Array]  # weight [d], bias [d]
@@ -72,7 +72,6 @@ class GPT2:
         config, n, past = self.config, len(tokens), cache.length
         h = config.heads
         positions = np.arange(past, past + n) if positions is None else positions
-        mask = causal(n) if mask is None else mask
         attend = attention_by_row if self.row_invariant else attention
         cache.reserve(n)
 

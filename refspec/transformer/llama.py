@@ -28,7 +28,6 @@ from refspec.transformer.linear import Linear, linear
 from refspec.transformer.ops import (
     attention,
     attention_by_row,
-    causal,
     halves,
     merge_heads,
     rms_norm,
@@ -97,7 +96,6 @@ class Llama:
         """
         config, n, past = self.config, len(tokens), cache.length
         positions = np.arange(past, past + n) if positions is None else positions
-        mask = causal(n) if mask is None else mask
         angles = positions[:, None] * self.frequencies  # [n, e], float64: positions are large
         cos, sin = np.cos(angles).astype(self.dtype), np.sin(angles).astype(self.dtype)
         h, g = config.heads, config.kv_heads

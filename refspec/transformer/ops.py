@@ -12,7 +12,7 @@ Tricks, and the plain line that each replaces, in the function of the same name 
 - `attention`: the heads of a group end to end, so that no key is repeated; keys times queries, so that the keys are read once, in
   order; the division of the softmax last, on e numbers a row; QUERIES rows at a time, without the keys that none of them may
   see. Plain: `queries @ keys.transpose(0, 2, 1) * scale`, then `softmax(scores) @ values`.
-- `causal`: no mask for one new token. Plain: `np.where(np.tri(n, dtype=bool), scores, -np.inf)`.
+- `causal`: no mask for one new token, and none larger than QUERIES. Plain: `np.where(np.tri(n, dtype=bool), scores, -np.inf)`.
 """
 
 from collections.abc import Iterator
@@ -142,22 +142,24 @@ QUERIES = 64  # rows of attention at a time, so that their scores stay in a cach
 
 
 def attention(queries: Array, keys: Array, values: Array, mask: Array | None, scale: float) -> Array:
-    """queries [h, n, e], keys and values [g, m, e], mask [n, k] or None where all may be seen -> [h, n, e]
+    """queries [h, n, e], keys and values [g, m, e], mask [n, k] -> [h, n, e]
 
     Scaled dot-product attention (arXiv 1706.03762, section 3.2.1), with g groups of h / g heads that share keys and
     values (arXiv 2305.13245). The heads of a group are laid end to end, so one product serves them all. The mask is of the
-    last k keys; those before them may be seen by all.
+    last k keys; those before them may be seen by all. None is plain text: the queries are of the last n keys, and each sees
+    its own and those before.
 
     >>> import numpy as np
     >>> from refspec.transformer.ops import attention
     >>> ones, values = np.ones((1, 2, 1)), np.array([[[1.0], [3.0]]])
-    >>> attention(ones, ones, values, mask=np.tri(2, dtype=bool), scale=1.0).tolist()
+    >>> attention(ones, ones, values, mask=None, scale=1.0).tolist()
     [[[1.0], [2.0]]]
     """
     h, n, e = queries.shape
     g, m, _ = keys.shape
-    if mask is not None and n > QUERIES:
+    if n > QUERIES:
         return np.concatenate([attention(*part, scale) for part in parts(queries, keys, values, mask)], axis=1)
+    mask = causal(n) if mask is None else mask
     shared = (queries * queries.dtype.type(scale)).reshape(g, -1, e)
     # keys first: a long [m, e] times a narrow [e, rows] reads the keys once, and is up to three times as fast
     scores = np.ascontiguousarray((keys @ shared.transpose(0, 2, 1)).transpose(0, 2, 1))
@@ -169,20 +171,24 @@ def attention(queries: Array, keys: Array, values: Array, mask: Array | None, sc
     return (weights @ values / weights.sum(axis=-1, keepdims=True)).reshape(h, n, e)
 
 
-def parts(queries: Array, keys: Array, values: Array, mask: Array) -> Iterator[tuple[Array, Array, Array, Array]]:
+def parts(queries: Array, keys: Array, values: Array, mask: Array | None) -> Iterator[tuple[Array, Array, Array, Array | None]]:
     """QUERIES rows at a time, with the keys up to the last that one of them may see: those behind it would weigh nothing.
 
     >>> import numpy as np
     >>> from refspec.transformer.ops import parts
-    >>> x, mask = np.ones((1, 100, 1)), np.tri(100, dtype=bool)
-    >>> [keys.shape for _, keys, _, _ in parts(x, x, x, mask)]
+    >>> x = np.ones((1, 100, 1))
+    >>> [keys.shape for _, keys, _, _ in parts(x, x, x, mask=None)]
     [(1, 64, 1), (1, 100, 1)]
     """
-    for start in range(0, len(mask), QUERIES):
-        rows = slice(start, start + QUERIES)
-        seen = int(np.flatnonzero(mask[rows].any(axis=0))[-1]) + 1
-        end = keys.shape[1] - mask.shape[1] + seen
-        yield queries[:, rows], keys[:, :end], values[:, :end], mask[rows, :seen]
+    n, m = queries.shape[1], keys.shape[1]
+    for start in range(0, n, QUERIES):
+        rows = slice(start, min(start + QUERIES, n))
+        if mask is None:
+            end, part = m - n + rows.stop, None  # plain text again, that ends with these rows
+        else:
+            seen = int(np.flatnonzero(mask[rows].any(axis=0))[-1]) + 1
+            end, part = m - mask.shape[1] + seen, mask[rows, :seen]
+        yield queries[:, rows], keys[:, :end], values[:, :end], part
 
 
 def attention_by_row(queries: Array, keys: Array, values: Array, mask: Array | None, scale: float) -> Array:
@@ -191,13 +197,17 @@ def attention_by_row(queries: Array, keys: Array, values: Array, mask: Array | N
     >>> import numpy as np
     >>> from refspec.transformer.ops import attention_by_row
     >>> ones, values = np.ones((1, 2, 1)), np.array([[[1.0], [3.0]]])
-    >>> attention_by_row(ones, ones, values, mask=np.tri(2, dtype=bool), scale=1.0).tolist()
+    >>> attention_by_row(ones, ones, values, mask=None, scale=1.0).tolist()
     [[[1.0], [2.0]]]
     """
     attended = np.empty(queries.shape, queries.dtype)
-    for row in range(queries.shape[1]):
+    n, m = queries.shape[1], keys.shape[1]
+    for row in range(n):
         alone = queries[:, row : row + 1].copy()  # so that its strides do not tell how many there were
-        seen = (keys, values) if mask is None else (allowed(keys, mask[row]), allowed(values, mask[row]))
+        if mask is None:
+            seen = keys[:, : m - n + row + 1], values[:, : m - n + row + 1]
+        else:
+            seen = allowed(keys, mask[row]), allowed(values, mask[row])
         attended[:, row : row + 1] = attention(alone, *seen, None, scale)
     return attended
 

@@ -1,11 +1,18 @@
 """What logits of ordinary size do not show: operations where numbers are large, and where rows hide from each other."""
 
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
+import frozen
 import numpy as np
 import pytest
+from folders import write_folder
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from refspec.transformer.ops import attention, attention_by_row, causal, gelu, layer_norm, rms_norm, silu
+import refspec
+from refspec.transformer.ops import attention, attention_by_row, gelu, layer_norm, rms_norm, silu
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -19,13 +26,54 @@ def rows(*shape: int, dtype: type) -> np.ndarray:
 @pytest.mark.parametrize("n", [1, 5, 130])
 def test_attention_of_large_scores_is_that_of_the_largest(attend: Any, n: int, dtype: type) -> None:
     """Scores of 1e5 either way, whose exponentials no float holds: all weight is on one key, and nothing overflows."""
-    values, mask = rows(2, n, 4, dtype=dtype), causal(n)
+    values = rows(2, n, 4, dtype=dtype)
     for sign in (1, -1):
         keys = np.broadcast_to(np.linspace(100, 1000, n, dtype=dtype)[:, None], (2, n, 4))
         queries = np.full((4, n, 4), sign * 25, dtype)
-        found = attend(queries, keys, values, mask, 1.0)
+        found = attend(queries, keys, values, None, 1.0)
         largest = np.arange(n) if sign > 0 else np.zeros(n, int)  # of the keys that a row may see
         assert np.array_equal(found, values[:, largest].repeat(2, axis=0))
+
+
+@pytest.mark.parametrize("attend", [attention, attention_by_row])
+@given(n=st.integers(1, 200), past=st.integers(0, 70), heads=st.sampled_from([(1, 1), (4, 2), (3, 1)]), seed=st.integers(0, 99))
+@settings(max_examples=25)
+def test_no_mask_is_the_mask_of_plain_text(attend: Any, n: int, past: int, heads: tuple[int, int], seed: int) -> None:
+    """Blocks of rows, each with its own corner of the mask, against one mask for all: from positions, or of the new alone."""
+    random = np.random.default_rng(seed)
+    queries = random.standard_normal((heads[0], n, 3))
+    keys, values = (random.standard_normal((heads[1], past + n, 3)) for _ in range(2))
+    found = attend(queries, keys, values, None, 0.7)
+    positions = np.arange(past, past + n)
+    for mask in (positions[:, None] >= np.arange(past + n), np.tri(n, dtype=bool)):
+        # averages of numbers near 1; 300 float64 terms in another order
+        assert np.abs(found - attend(queries, keys, values, mask, 0.7)).max() <= 1e-13
+
+
+@given(n=st.integers(65, 150), past=st.integers(0, 9), seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_a_tree_larger_than_a_block(n: int, past: int, seed: int) -> None:
+    """Any mask in which each token sees itself and some before, by the rows alone, whose keys are picked one by one."""
+    random = np.random.default_rng(seed)
+    queries, keys, values = random.standard_normal((2, n, 3)), *random.standard_normal((2, 1, past + n, 3))
+    mask = (np.tri(n) * random.integers(0, 2, (n, n)) + np.eye(n)) > 0
+    found, alone = (attend(queries, keys, values, mask, 1.0) for attend in (attention, attention_by_row))
+    assert np.abs(found - alone).max() <= 1e-13
+
+
+@pytest.mark.parametrize("family", [frozen.GPT2 | {"n_positions": 8192}, frozen.LLAMA | {"max_position_embeddings": 8192}])
+def test_the_memory_of_a_prefill_grows_with_its_length_and_not_with_the_square(family: dict[str, Any], tmp_path: Path) -> None:
+    network = refspec.load(write_folder(tmp_path, family, tokenizer=False)).network
+
+    def peak(n: int) -> int:
+        tokens, cache = np.zeros(n, int), network.new_cache()
+        tracemalloc.start()
+        network.forward(tokens, cache)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(4096) < 2.2 * peak(2048)  # a mask of 16 MB and one of 4 MB would make it 3 times
 
 
 @FLOATS

@@ -113,9 +113,10 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "else np.tri(n, k=-1, dtype=bool) | np.eye(n, 1, dtype=bool).T | (np.arange(n) == 0)",
     ),
     "a token that sees the next": (OPS, "else np.tri(n, dtype=bool)", "else np.tri(n, k=1, dtype=bool)"),
-    "the last key of a block left out": (OPS, "mask[rows].any(axis=0))[-1]) + 1", "mask[rows].any(axis=0))[-1])"),
+    "the last key of a block left out": (OPS, "m - n + rows.stop", "m - n + rows.stop - 1"),
     "the mask laid over the first keys": (OPS, "[..., m - mask.shape[1] :]", "[..., : mask.shape[1]]"),
-    "a block that forgets the past": (OPS, "end = keys.shape[1] - mask.shape[1] + seen", "end = seen"),
+    "a block that forgets the past": (OPS, "m - n + rows.stop", "rows.stop"),
+    "a block that sees the next token": (OPS, "m - n + rows.stop", "m - n + rows.stop + 1"),
     "masked scores of 0": (OPS, "-np.inf, where=~mask", "0, where=~mask"),
     # positions
     "rotary pairs, not halves": (
