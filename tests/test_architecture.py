@@ -32,6 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decode": ANYONE | {"decoding", "proof", "given"},
     "cli": ANYONE | FRONT | {"bench", "__version__"},
     "bench": ANYONE | FRONT | {"cli"},  # whose colours and tables it prints with
+    "plot": ANYONE | {"decoding"},
+    "exercises": ANYONE | {"decoding", "proof", "models", "transformer"},
     "__init__": ANYONE | FRONT,
     "__main__": {"cli"},
 }

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import refspec
-from refspec import draft, verify
+from refspec import draft, exercises, verify
 from refspec.decoding import chance
 from refspec.generate import Output, Run
 from refspec.models import chat, model, sampling, tokenizer
@@ -47,7 +48,8 @@ def own(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
 def public() -> dict[str, Any]:
     """Every public function and class, and the public methods and properties of the classes that people call."""
     found: dict[str, Any] = {}
-    for module in (refspec, verify):
+    drawn = [importlib.import_module("refspec.plot")] if importlib.util.find_spec("matplotlib") else []
+    for module in (refspec, verify, exercises, *drawn):
         listed = ((name, getattr(module, name)) for name in module.__all__)
         found |= {name: each for name, each in listed if inspect.isfunction(each) or inspect.isclass(each)}
     for module in (chance, chat, distance, draft, exact, interval, model, ops, plain, sampling, theory, tokenizer):
@@ -64,7 +66,7 @@ PUBLIC = public()
 @pytest.mark.parametrize("name", ["refspec", *MODULES])
 def test_examples_run(name: str) -> None:
     """Each with nothing in scope but what it imports itself."""
-    if name == "refspec.bench.plots":
+    if name.startswith(("refspec.bench.plots", "refspec.plot")):
         pytest.importorskip("matplotlib", reason="needs the optional extra: pip install '.[plot]'")
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
