@@ -8,6 +8,7 @@
 
 import sys
 
+import refspec.interrupts  # noqa: F401  first, before what takes time
 from refspec.decode import autoregressive, sequence_law, speculative
 from refspec.decoding import draft, verify
 from refspec.decoding.chance import Chance, Seeded, Tape

@@ -7,13 +7,32 @@ Everything a user can get wrong ends in a `RefspecError` of one line. Code catch
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 380  # characters of a message: with a program's name before it, five lines of a terminal
+
+
+def one_line(message: str) -> str:
+    """A message as it can be shown: what is not printable is spelt out, and of a long one the middle is left out.
+
+    A name from a damaged file may hold line breaks, terminal codes or lone surrogates, and be megabytes long.
+
+    >>> from refspec.errors import one_line
+    >>> one_line("red is \\033[31m"), len(one_line("x" * 1_000_000))
+    ('red is \\\\x1b[31m', 380)
+    """
+    if len(message) > LONGEST:  # before it is spelt out, which takes time and room
+        message = f"{message[:LONGEST]} ... {message[-LONGEST:]}"
+    message = "".join(each if each.isprintable() else repr(each)[1:-1] for each in message)
+    if len(message) <= LONGEST:
+        return message
+    end = LONGEST // 3  # what to do about it stands at the end
+    return f"{message[: LONGEST - end - 5]} ... {message[-end:]}"
+
 
 class RefspecError(Exception):
-    """What every error that refspec raises on purpose is. Its message is one printable line, whatever a file put into it."""
+    """What every error that refspec raises on purpose is. Its message is one printable line (`one_line`)."""
 
     def __init__(self, message: str) -> None:
-        # a name from a damaged file may hold line breaks, terminal codes or lone surrogates
-        super().__init__("".join(each if each.isprintable() else repr(each)[1:-1] for each in message))
+        super().__init__(one_line(message))
 
 
 class BadArgument(RefspecError, ValueError):

@@ -14,7 +14,7 @@ ROOT = Path(refspec.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 # What each folder or file of refspec may import, beside itself. The probability half never names the network half.
-ANYONE = {"errors", "arrays", "brief", "compose", "numeric"}
+ANYONE = {"errors", "arrays", "brief", "compose", "numeric", "files"}
 FRONT = {"decoding", "proof", "transformer", "models", "given", "generate", "decode", "transcript"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -22,6 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "brief": set(),
     "compose": set(),
     "numeric": {"errors", "brief"},
+    "files": {"errors"},
+    "interrupts": set(),
     "decoding": ANYONE,
     "proof": ANYONE | {"decoding"},
     "transformer": ANYONE,
@@ -30,11 +32,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transcript": ANYONE | {"decoding", "models", "proof"},
     "generate": ANYONE | {"decoding", "models", "transformer", "given", "transcript"},
     "decode": ANYONE | {"decoding", "proof", "given"},
-    "cli": ANYONE | FRONT | {"bench", "__version__"},
+    "cli": ANYONE | FRONT | {"bench", "interrupts", "__version__"},
     "bench": ANYONE | FRONT | {"cli"},  # whose colours and tables it prints with
     "plot": ANYONE | {"decoding"},
     "exercises": ANYONE | {"decoding", "proof", "models", "transformer"},
-    "__init__": ANYONE | FRONT,
+    "__init__": ANYONE | FRONT | {"interrupts"},
     "__main__": {"cli"},
 }
 

@@ -60,7 +60,7 @@ def test_a_file_that_holds_no_profile_is_named(text: str, tmp_path: Path) -> Non
 
 
 def test_a_folder_is_no_profile(tmp_path: Path) -> None:
-    with pytest.raises(BadProfile, match="is no profile"):
+    with pytest.raises(BadProfile, match="is no regular file"):
         Profile.load(tmp_path)
 
 

@@ -120,7 +120,7 @@ def test_what_a_line_cannot_choose_is_what_is_loaded_once() -> None:
 NAMES = st.sampled_from([*OWN[2:], *SETTINGS]) | st.text().filter(lambda name: name not in (*OWN, *FOR_ALL_LINES))
 
 
-@hypothesis.given(st.dictionaries(NAMES, st.integers() | st.text()))
+@hypothesis.given(st.dictionaries(NAMES, st.integers() | st.text(), max_size=3))  # all of them fit in a message
 def test_nothing_in_a_line_is_ignored(more: dict[str, Any]) -> None:
     """Each key has an effect, is copied, or is refused by its name."""
     line = {"prompt": "a", **more}

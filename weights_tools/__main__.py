@@ -8,14 +8,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
+from refspec.cli.arguments import Parser
+from refspec.cli.exits import INTERRUPTED, MISTAKE, READER_LEFT, SUCCESS, leave, require_streams
 from refspec.errors import BadArgument, RefspecError
+from refspec.interrupts import Heard
 from refspec.models.home import EMBEDDED, KNOWN, find, folder_of, home
 from weights_tools.errors import MissingLibrary
 from weights_tools.fetch import fetch, is_present
 from weights_tools.inspection import describe
 from weights_tools.settings import DistillSettings, TrainSettings, add_options, check, chosen
+
+PROGRAM = "weights_tools"
 
 TRAIN = """\
 Train a GPT-2 and its byte-level vocabulary on one text, on a CPU, until the loss on the held-out tenth stops falling.
@@ -37,37 +41,38 @@ All three models are GPT-2s of one vocabulary."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    with Heard():
+        return run(arguments)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    interrupted = "nothing was done"
     try:
-        options = parser().parse_args(arguments)
-    except RefspecError as error:  # REFSPEC_HOME, which the help names
-        complain(str(error))
-        return 2
-    try:
-        code: int | None = options.run(options)
+        try:
+            require_streams()
+            options = parser().parse_args(arguments)
+            interrupted = options.interrupted
+            return options.run(options) or SUCCESS  # most commands have no answer but that they are done
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return leave("", READER_LEFT, PROGRAM)
+    except KeyboardInterrupt:
+        return leave(f"interrupted; {interrupted}", INTERRUPTED, PROGRAM)
     except (RefspecError, OSError) as error:  # OSError: a full disk, a folder that may not be written
-        complain(str(error))
-        return 2
+        return leave(str(error), MISTAKE, PROGRAM)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # which is how PyTorch says it
             raise
-        complain("not enough memory for this; choose a smaller model or batch")
-        return 2
-    except KeyboardInterrupt:
-        complain(f"interrupted; {options.interrupted}")
-        return 130
-    return code or 0  # most commands have no answer but that they are done
+        return leave("not enough memory for this; choose a smaller model or batch", MISTAKE, PROGRAM)
 
 
-def complain(message: str) -> None:
-    print("weights_tools:", " ".join(message.split()), file=sys.stderr)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with a mistake on one line."""
-
-    def error(self, message: str) -> NoReturn:
-        complain(f"{message} ({self.prog} --help lists what there is)")
-        sys.exit(2)
+def place() -> str:
+    """Where fetched models go, for the help, which is there also for a user without a home."""
+    try:
+        return f"{home() / 'models'} (REFSPEC_HOME moves it)"
+    except BadArgument as error:
+        return f"no folder yet: {error}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="python -m weights_tools",
         description="Fetch and inspect the weights that refspec runs; train, distil and evaluate a pair of small models.",
-        epilog=f"models known by name:\n{known}\n\nthe fetched ones are kept in {home() / 'models'} (REFSPEC_HOME moves it)",
+        epilog=f"models known by name:\n{known}\n\nthe fetched ones are kept in {place()}",
         formatter_class=raw,
         allow_abbrev=False,
     )

@@ -14,7 +14,9 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from refspec.errors import BadArgument
+from refspec.files import MIB, read_text
 
+LARGEST = 512 * MIB  # bytes of a corpus, which takes many times that as tokens
 END = "<|endoftext|>"
 Ids = npt.NDArray[np.int64]
 
@@ -43,12 +45,7 @@ class Corpus:
 
 def read_split(path: Path) -> tuple[str, str]:
     """The first nine tenths of the characters, and the last."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise BadArgument(f"the corpus {path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
-    except OSError as error:
-        raise BadArgument(f"the corpus {path} cannot be read ({error.strerror})") from None
+    text = read_text(path, LARGEST, BadArgument)
     if not text:
         raise BadArgument(f"the corpus {path} is empty; give a text")
     cut = int(len(text) * 0.9)

@@ -18,6 +18,7 @@ from torch import Tensor
 from refspec.errors import BadArgument
 from weights_tools.acceptance import acceptance, continue_by_sampling, random_prompts, target_contexts, text_contexts
 from weights_tools.corpus import Corpus, Ids
+from weights_tools.model_folder import claim
 from weights_tools.networks import Network
 from weights_tools.optimiser import descend, optimisers
 from weights_tools.run_log import Row
@@ -73,6 +74,7 @@ def distill(target: Network, draft: Network, corpus: Corpus, out: Path, run: Pat
     if n > (most := min(target.context, draft.context)):
         raise BadArgument(f"length is {n}; target and draft can see at most {most} tokens")
     corpus.must_hold(n)
+    claim(out, run)
     written = target_contexts(target, corpus.held_out, count=32, prompt=n // 8, length=n, seed=settings.seed)
     text = text_contexts(corpus.held_out, count=32, length=n)
 

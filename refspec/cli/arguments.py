@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 import refspec
 from refspec.decoding.verify import RULES, is_exact
 from refspec.errors import BadArgument, did_you_mean
+from refspec.files import strict_json
 
 GENERATE = """\
 The text goes to standard output, in colour on a terminal: accepted drafts green, corrections magenta, bonus tokens cyan
@@ -87,6 +87,14 @@ def about_rules() -> str:
 
 class Parser(argparse.ArgumentParser):
     """argparse, with a mistake raised as everywhere else, and the nearest name beside a misspelt one."""
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """In `--seed=--` two dashes are a value. argparse before 3.13 takes them out, and hands on an empty list."""
+        if action.option_strings and arg_strings == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, arg_strings)
 
     def error(self, message: str) -> NoReturn:
         if wrong := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
@@ -312,7 +320,7 @@ def variable_argument(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
     try:
         if name.isidentifier():
-            return name, json.loads(value)
+            return name, strict_json(value)
     except (ValueError, RecursionError):
         pass
     raise argparse.ArgumentTypeError(

@@ -6,23 +6,26 @@ it came.
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from refspec.cli.arguments import as_option, parsed, parser
-from refspec.cli.exits import INTERRUPTED, MISTAKE, READER_LEFT, complain
+from refspec.cli.exits import INTERRUPTED, MISTAKE, READER_LEFT, leave, require_streams
 from refspec.errors import BadArgument, RefspecError
+from refspec.interrupts import Heard
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if callable(reconfigure := getattr(stream, "reconfigure", None)):
-            reconfigure(errors="replace")  # a model may say what an old console cannot show
+    with Heard():
+        return run(arguments)
+
+
+def run(arguments: Sequence[str] | None) -> int:
     options = argparse.Namespace()
     try:
         try:
+            require_streams()
             if not (sys.argv[1:] if arguments is None else arguments):
                 parser().print_help(sys.stderr)
                 return MISTAKE  # a script that lost its command has to stop; nothing was done
@@ -42,13 +45,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return leave(as_option(str(error), options), MISTAKE)
     except (RefspecError, OSError) as error:
         return leave(str(error), MISTAKE)
-
-
-def leave(message: str, code: int) -> int:
-    try:
-        sys.stdout.flush()
-    except OSError:  # what cannot be written would be tried again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if message:
-        complain(message)
-    return code

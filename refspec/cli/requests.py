@@ -1,6 +1,6 @@
 """What one generation is asked for: on the command line, or by one line of JSONL."""
 
-import json
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,10 @@ from typing import Any, BinaryIO
 
 from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, did_you_mean
+from refspec.files import MIB, at_most, in_words, strict_json
 from refspec.models.chat import Messages, as_messages
 
+LONGEST_TEXT, LONGEST_LINE = 4 * MIB, 8 * MIB  # bytes; of characters the tokenizer takes fewer
 OWN = ("prompt", "messages", "stop", "id", "labels")  # the keys of a line beside its settings
 FOR_ALL_LINES = (
     "model",
@@ -47,9 +49,8 @@ class Request:
 def from_line(line: bytes, defaults: Request) -> Request:
     """The request in a line of JSONL. Raises BadArgument that says what is wrong with the line."""
     try:
-        given = json.loads(line, parse_constant=refuse_constant)
-        json.dumps(given, allow_nan=False)  # 1e999 is read as infinity, which the answer could not repeat
-    except (ValueError, RecursionError) as error:
+        given = strict_json(line)
+    except ValueError as error:
         raise BadArgument(f"not JSON ({error})") from None
     if not isinstance(given, dict):
         raise BadArgument(f'a {type(given).__name__} where an object is needed, such as {{"prompt": "Once upon a time"}}')
@@ -77,10 +78,6 @@ def from_line(line: bytes, defaults: Request) -> Request:
     )
 
 
-def refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")  # Python reads and writes NaN; nobody else does
-
-
 def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -96,7 +93,7 @@ def as_prompt(value: Any) -> str | Tokens:
 def read_text(name: str) -> str:
     """A file as text, or standard input for "-", without the newline that a text file ends in."""
     with opened(name) as file:
-        data = file.read()
+        data = at_most(file, LONGEST_TEXT, called(name), BadArgument)
     try:
         return re.sub(r"\r?\n\Z", "", data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -106,7 +103,12 @@ def read_text(name: str) -> str:
 def read_lines(name: str) -> Iterator[tuple[str, int, bytes]]:
     """The lines that are not blank, as they come: (where it is, its number, the line)."""
     with opened(name) as file:
-        for number, line in enumerate(file, 1):
+        for number in itertools.count(1):
+            line = file.readline(LONGEST_LINE + 1)
+            if not line:
+                return
+            if len(line) > LONGEST_LINE:  # where it ends is not known, so nothing behind it can be read either
+                raise BadArgument(f"{called(name)}, line {number} is longer than {in_words(LONGEST_LINE)}, the limit for a line")
             if line.strip():
                 yield f"{called(name)}, line {number}", number, line
 

@@ -45,7 +45,18 @@ def home() -> Path:
             return Path(chosen).expanduser()
         except RuntimeError:
             raise BadArgument(f"REFSPEC_HOME is {chosen}, and there is no such user; give a folder") from None
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refspec"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refspec"
+    except RuntimeError:  # a container's user without a name
+        raise BadArgument("this user has no home folder; set REFSPEC_HOME to a folder for models") from None
+
+
+def is_fetched(name: str) -> bool:
+    """Whether the model of this name is on this machine; nothing is where there is no home."""
+    try:
+        return folder_of(name).is_dir()
+    except BadArgument:
+        return False
 
 
 def folder_of(name: str) -> Path:

@@ -9,14 +9,14 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.brief import brief, short
-from refspec.errors import BadArgument, BadConfig, ContextExceeded, ModelNotFound
+from refspec.errors import BadArgument, BadConfig, BadTokenizer, ContextExceeded, ModelNotFound
+from refspec.files import is_there, read_json
 from refspec.models import home
 from refspec.models.cached_lm import CachedLM, check_ids, tokens_of
 from refspec.models.sampling import Sampling
 from refspec.models.tokenizer import Tokenizer
 from refspec.transformer.config import GPT2Config, LlamaConfig, read_config, size_of
 from refspec.transformer.gpt2 import GPT2, load_gpt2
-from refspec.transformer.keys import read_json
 from refspec.transformer.llama import Llama, load_llama
 from refspec.transformer.weights import Checkpoint
 
@@ -142,7 +142,7 @@ def load(name: str | Path, *, dtype: Any = np.float32, row_invariant: bool = Fal
         network = load_gpt2(config, checkpoint, row_invariant=row_invariant)
     else:
         network = load_llama(config, checkpoint, row_invariant=row_invariant)
-    tokenizer = Tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
+    tokenizer = Tokenizer(folder) if is_there(folder / "tokenizer.json", BadTokenizer) else None
     if tokenizer is not None and max(tokenizer.token_map.values()) >= config.vocab_size:
         raise BadConfig(
             f"{folder}: the tokenizer has ids up to {max(tokenizer.token_map.values())} where config.json says vocab_size "
@@ -160,7 +160,7 @@ def end_tokens(folder: Path) -> tuple[int, ...]:
     (0,)
     """
     for name in ("generation_config.json", "config.json"):
-        if (folder / name).is_file():
+        if is_there(folder / name):
             given = read_json(folder / name).get("eos_token_id")
             if given is not None:
                 ids = given if isinstance(given, list) else [given]

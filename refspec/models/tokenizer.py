@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from refspec.brief import brief, counted
-from refspec.errors import BadTokenizer
+from refspec.errors import BadArgument, BadTokenizer
+from refspec.files import MIB, in_words, is_there, read_bytes, read_json, require_regular
 from refspec.models.chat import ChatText, Messages, render, template_of
-from refspec.transformer.keys import read_json
+
+LONGEST_TEXT = 1 << 20  # characters: some 200,000 tokens, which take the library 200 MB
+LARGEST = 64 * MIB  # bytes of a tokenizer.json; the largest published ones have about 35 MiB
 
 
 class Tokenizer:
@@ -26,13 +29,15 @@ class Tokenizer:
         from tokenizers import Tokenizer as Library
 
         path = Path(folder) / "tokenizer.json"
+        size = require_regular(path, BadTokenizer)
+        if size > LARGEST:
+            raise BadTokenizer(f"{path} is larger than {in_words(LARGEST)}, which is the limit for such a file")
         try:
             self._library = Library.from_file(str(path))
         except Exception as error:  # the library raises bare Exceptions
             raise BadTokenizer(f"{path} cannot be read ({error}); fetch the model again") from None
-        self._settings = read_json(settings) if (settings := Path(folder) / "tokenizer_config.json").is_file() else {}
-        more = Path(folder) / "special_tokens_map.json"
-        self._special_map = read_json(more) if more.is_file() else {}
+        self._settings = read_json(settings) if is_there(settings := Path(folder) / "tokenizer_config.json") else {}
+        self._special_map = read_json(more) if is_there(more := Path(folder) / "special_tokens_map.json") else {}
         self._template_file = Path(folder) / "chat_template.jinja"
         self.token_map: dict[str, int] = self._library.get_vocab(with_added_tokens=True)
         if not self.token_map:
@@ -52,6 +57,8 @@ class Tokenizer:
         >>> tokenizer.encode("ROMEO:")
         (814, 26)
         """
+        if len(text) > LONGEST_TEXT:
+            raise BadArgument(f"the text has {len(text):,} characters; at most {LONGEST_TEXT:,} are read: shorten it")
         try:
             return tuple(self._library.encode(text, add_special_tokens=special and not isinstance(text, ChatText)).ids)
         except (UnicodeEncodeError, TypeError):
@@ -88,8 +95,9 @@ class Tokenizer:
         return self._template() is not None
 
     def _template(self) -> str | None:
-        file = self._template_file.read_text(encoding="utf-8", errors="replace") if self._template_file.is_file() else None
-        return template_of(self._settings, file)
+        file = self._template_file
+        given = read_bytes(file, kind=BadTokenizer).decode("utf-8", "replace") if is_there(file, BadTokenizer) else None
+        return template_of(self._settings, given)
 
     def chat(self, messages: Messages, *, date: str | None = None, template_vars: Mapping[str, Any] | None = None) -> ChatText:
         """The prompt that asks the model for its turn after `messages` ({"role": ..., "content": ...}).

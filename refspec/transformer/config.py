@@ -9,7 +9,8 @@ from pathlib import Path
 
 from refspec.brief import brief, counted
 from refspec.errors import BadConfig, ModelNotFound, UnsupportedModel
-from refspec.transformer.keys import Keys, read_json
+from refspec.files import is_there, read_json
+from refspec.transformer.keys import Keys
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def read_config(folder: Path) -> Config:
     for other mathematics.
     """
     path = Path(folder) / "config.json"
-    if not path.is_file():
+    if not is_there(path):
         raise ModelNotFound(f"{folder} has no config.json; give a folder in the Hugging Face layout")
     keys = Keys(path, read_json(path))
     model_type = keys.given.get("model_type")

@@ -1,6 +1,5 @@
 """The keys of a `config.json`: each is taken once, checked as it is taken, and what is left over is refused."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,14 +83,3 @@ class Keys:
                 f"{self.path}: {key} is {self.given[key]!r}, which refspec does not know; "
                 "remove the key only if it does not change the model's mathematics"
             )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file, or BadConfig."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise BadConfig(f"{path} is not readable JSON ({error}); fetch the model again") from None
-    if not isinstance(value, dict):
-        raise BadConfig(f"{path} holds a {type(value).__name__} where an object is needed; fetch the model again")
-    return value

@@ -5,7 +5,6 @@ pages shared with every other process that runs the model, and given back once a
 has no bfloat16, so that one is widened by hand: it is a float32 whose lower half was cut off.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.errors import BadWeights, ModelNotFound
-from refspec.transformer.keys import read_json
+from refspec.files import SETTINGS, in_words, is_there, read_json, require_regular, strict_json
 from refspec.transformer.mapping import let_go, mapped
 
 READ_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
@@ -36,9 +35,9 @@ def tensor_headers(folder: Path) -> dict[str, Header]:
     """
     folder = Path(folder)
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
+    if is_there(single, BadWeights):
         return file_headers(single)
-    if not index.is_file():
+    if not is_there(index, BadWeights):
         pickles = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
         if pickles:
             raise BadWeights(f"{folder} has only {pickles[0]}, a pickle, which can run code when read; convert it to safetensors")
@@ -66,14 +65,20 @@ def file_headers(path: Path) -> dict[str, Header]:
     """The tensors of one safetensors file. Raises BadWeights for a file that is truncated, overlong or malformed."""
     from safetensors import SafetensorError, safe_open
 
+    require_regular(path, BadWeights)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        # before the library reads it, at some 200 bytes of memory a byte; what exceeds the file is for the library to tell
+        if SETTINGS < length <= path.stat().st_size:
+            raise BadWeights(f"{path} has a header of {in_words(length)}; at most {in_words(SETTINGS)} are read")
     try:
         with safe_open(path, framework="np"):  # checks the header, and that the tensors fill the file exactly
             pass
+        with path.open("rb") as file:
+            file.seek(8)
+            header = strict_json(file.read(length))
     except (SafetensorError, OSError, ValueError) as error:
         raise BadWeights(f"{path} is damaged ({error}); fetch the model again") from None
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
     header.pop("__metadata__", None)
     return {
         name: Header(entry["dtype"], tuple(entry["shape"]), path, 8 + length + entry["data_offsets"][0])

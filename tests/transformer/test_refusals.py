@@ -40,8 +40,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refused(folder: Path | str, kind: type[RefspecError], *named: str) -> None:
-    """Loading raises exactly `kind`, in one printable line that has all of `named` in it."""
-    with pytest.raises(RefspecError, match="".join(f"(?=.*{re.escape(each)})" for each in named)) as caught:
+    """Loading raises exactly `kind`, in one printable line that has all of `named` in it, or the beginning of what is long."""
+    with pytest.raises(RefspecError, match="".join(f"(?=.*{re.escape(each[:60])})" for each in named)) as caught:
         refspec.load(folder)
     assert type(caught.value) is kind, caught.value
     assert str(caught.value).isprintable()  # so it is one line
@@ -186,7 +186,7 @@ SIZES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("value", [0, -4, 2.0, 1.5, True, False, "32", [32], {"a": 1}, 10**20, 10**400, float("nan")], ids=str)
+@pytest.mark.parametrize("value", [0, -4, 2.0, 1.5, True, False, "32", [32], {"a": 1}, 10**20, 10**400], ids=str)
 @pytest.mark.parametrize(("family", "key"), [(family, key) for family, keys in SIZES.items() for key in keys])
 def test_a_size_that_is_none(family: str, key: str, value: Any, tmp_path: Path) -> None:
     refused(reconfigured(tmp_path, FAMILIES[family] | {key: value}), BadConfig, "config.json", key, repr(value))
@@ -204,7 +204,7 @@ def test_a_size_that_is_not_given(family: str, key: str, how: str, tmp_path: Pat
     refused(reconfigured(tmp_path, config), BadConfig, "config.json", key, "None")
 
 
-@pytest.mark.parametrize("value", [0, -1.0, True, "1e-5", [1.0], float("nan"), float("inf"), 10**400], ids=str)
+@pytest.mark.parametrize("value", [0, -1.0, True, "1e-5", [1.0], 10**400], ids=str)
 @pytest.mark.parametrize(
     ("family", "key"),
     [
@@ -305,6 +305,10 @@ NO_OBJECT = {
     "not UTF-8": b'{"model_type": "\xff"}',
     "zeros": bytes(32),
     "nested too deep": b"[" * 100_000,
+    "nested too deep to walk": b'{"a": ' * 80 + b"1" + b"}" * 80,
+    "a key that stands twice": b'{"model_type": "llama", "a": {"b": 1, "b": 1}}',
+    "NaN": b'{"rope_theta": NaN}',
+    "a number that is infinite": b'{"rope_theta": 1e999}',
     "a number too long": b'{"vocab_size": ' + b"9" * 5000 + b"}",
     "a web page": b"<!DOCTYPE html>\n<html></html>",
     "list": b'["model_type", "llama"]',

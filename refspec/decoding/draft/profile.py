@@ -10,6 +10,7 @@ from pathlib import Path
 
 from refspec.brief import by_fields
 from refspec.errors import BadProfile
+from refspec.files import is_there, read_text, strict_json
 
 EMBEDDED = Path(__file__).parents[2] / "embedded" / "profiles"
 
@@ -91,16 +92,16 @@ class Profile:
     @classmethod
     def load(cls, path: str | Path) -> "Profile":
         """Raises BadProfile for a file that holds none."""
+        if not is_there(Path(path), BadProfile):
+            raise BadProfile(f"{path}: no such file; leave it out: `refspec calibrate` makes this machine's")
         try:
-            given = json.loads(Path(path).read_text(encoding="utf-8"))
+            given = strict_json(read_text(Path(path), kind=BadProfile))
             if not isinstance(given["verify"], list):
                 raise TypeError("verify is no list")
             verify, draft = (tuple(map(float, given["verify"])), float(given["draft"]))
             far, rates = (tuple(map(float, given.get(name, ()))) for name in ("far", "gb_per_second"))
             contexts = tuple(map(int, given.get("contexts", ())))
-        except FileNotFoundError:
-            raise BadProfile(f"{path}: no such file; leave it out: `refspec calibrate` makes this machine's") from None
-        except (ValueError, TypeError, KeyError, OSError, RecursionError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise BadProfile(f'{path} is no profile ({error}); it is an object with "verify", a list, and "draft"') from None
         return cls(verify, draft, str(given.get("about", "")), far, contexts, rates)
 
