@@ -80,14 +80,9 @@ def test_a_planted_bug_fails_the_same_table(bug: str, capsys: pytest.CaptureFixt
     assert all(model["acceptance_predicted"] is not None for model in answer["models"])
 
 
-def offered() -> list[str]:
-    with pytest.raises(BadArgument, match="there are") as error:
-        prove.mutant("")
-    return str(error.value).split("; there are ")[1].split(", ")
-
-
-def test_the_mutants_that_it_knows_are_those_it_can_show() -> None:
-    known = offered()
+def test_the_mutants_that_it_knows_are_those_it_can_show(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prove", "--mutant", "list"]) == 0
+    known = capsys.readouterr().out.split()
     assert known == sorted(known)
     assert {"residual-is-p", "block-threshold-is-p_i", "noise-of-the-seed", "q-before-top-k"} <= set(known)
     assert not {"top-p-before-top-k", "u-at-most-p-over-q", "drop-the-last-0", "bonus-forgotten", "overshoots-the-length"} & set(
@@ -95,7 +90,7 @@ def test_the_mutants_that_it_knows_are_those_it_can_show() -> None:
     )
 
 
-@pytest.mark.parametrize(("rule", "mutant"), [*((rule, None) for rule in EXACT), *(("token", name) for name in offered())])
+@pytest.mark.parametrize(("rule", "mutant"), [*((rule, None) for rule in EXACT), *(("token", name) for name in prove.offered())])
 def test_the_verdict_is_that_of_whole_runs(rule: str, mutant: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     """Rounds enumerated apart say nothing of what goes wrong from one to the next: no claim may be of that kind."""
     claim = survey.claim_of(rule) if mutant is None else prove.mutant(mutant)
@@ -367,8 +362,8 @@ def test_each_row_is_printed_before_the_next_model_is_enumerated(capsys: pytest.
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--mutant", "no-such-bug"], "no mutant 'no-such-bug' of the rules or the drafters; there are accept"),
-        (["--mutant", "residual-is"], "drafters (did you mean residual-is-p?); there are"),
+        (["--mutant", "no-such-bug"], "no mutant 'no-such-bug' of the rules or the drafters; --mutant list names"),
+        (["--mutant", "residual-is"], "drafters (did you mean residual-is-p?); --mutant list"),
         (["--mutant", "residual-is-p", "--verify", "token"], "--verify has no effect beside --mutant"),
         (["--vocab", "0"], "--vocab is 0; it is a whole number, at least 1"),
         (["--gamma", "-1"], "--gamma is -1; it is a whole number, at least 0"),

@@ -251,7 +251,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("prove", "check a rule exactly, on models of fractions", PROVE, f"{about_rules()}\n\n{PROVE_EPILOG}")
     command.add_argument("--verify", choices=RULES, default="token", metavar="RULE", help="the rule, see below (%(default)s)")
-    command.add_argument("--mutant", metavar="NAME", help="a planted bug of a rule or a drafter instead (tests/mutants)")
+    command.add_argument("--mutant", metavar="NAME", help="a planted bug of a rule or a drafter instead; list names them")
     command.add_argument("--vocab", type=int, metavar="N", default=3, help="tokens in the vocabulary (%(default)s)")
     command.add_argument("--gamma", type=int, metavar="N", default=2, help="drafted tokens a round (%(default)s)")
     command.add_argument("--horizon", type=int, metavar="N", default=4, help="tokens of text (%(default)s)")

@@ -19,13 +19,19 @@ from refspec.errors import BadArgument, did_you_mean
 from refspec.proof.survey import Claim, Finding, claim_of, survey
 
 
+def offered() -> dict[str, Any]:
+    """The planted bugs by name, without those of the loop: these show from one round to the next, at stop tokens or at names,
+    and here rounds are enumerated apart."""
+    return {name: bug for name, bug in sorted(planted_bugs().items()) if bug.room in ("rules", "drafters", "block")}
+
+
 def mutant(name: str) -> Claim:
     """The planted bug of that name. Raises BadArgument where there is none, or no test suite to have one."""
-    # No bugs of the loop: they show from one round to the next, at stop tokens or at names, and here rounds are enumerated apart.
-    shown = {each: bug for each, bug in planted_bugs().items() if bug.room in ("rules", "drafters", "block")}
+    shown = offered()
     if name not in shown:
+        near = did_you_mean(name, shown)
         raise BadArgument(
-            f"no mutant {name!r} of the rules or the drafters{did_you_mean(name, shown)}; there are {', '.join(sorted(shown))}"
+            f"no mutant {name!r} of the rules or the drafters{near}; --mutant list names the {len(shown)} there are"
         )
     subject = shown[name].subject
     drafter = subject.drafters["coupled" if subject.promises == "coupled" else "model"]
@@ -109,6 +115,9 @@ def as_json(claim: Claim, found: Iterator[Finding], options: dict[str, Any]) -> 
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.mutant == "list":
+        print("\n".join(offered()))
+        return SUCCESS
     claim = claim_of(options.verify) if options.mutant is None else mutant(options.mutant)
     sizes = {"vocab": options.vocab, "gamma": options.gamma, "horizon": options.horizon, "seed": options.seed}
     found = survey(claim, models=options.models, **sizes)
