@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interrupts": set(),
     "decoding": ANYONE,
     "proof": ANYONE | {"decoding"},
+    "conformance": ANYONE | {"decoding", "proof"},
     "transformer": ANYONE,
     "models": ANYONE | {"decoding", "transformer"},
     "given": ANYONE | {"decoding", "models"},
