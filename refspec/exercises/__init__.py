@@ -19,9 +19,10 @@ from refspec.exercises.chances import (
     text_chance,
     tokens_per_call,
     top_p,
+    total_variation,
 )
 from refspec.exercises.course import DRAFT, NAMES, TARGET
-from refspec.exercises.machine import attention, best_gamma, keep, lookup
+from refspec.exercises.machine import attention, best_gamma, goes_wrong, keep, lookup, one_guess_pays, rows_that_stay
 from refspec.exercises.task import Report, Task
 from refspec.exercises.verdicts import accuse, drafter, one_token, rule, suspects
 from refspec.exercises.zoo import ZOO
@@ -40,14 +41,18 @@ __all__ = [
     "best_gamma",
     "drafter",
     "expected_tokens",
+    "goes_wrong",
     "keep",
     "lookup",
+    "one_guess_pays",
     "one_token",
     "pick",
     "residual",
+    "rows_that_stay",
     "rule",
     "suspects",
     "text_chance",
     "tokens_per_call",
     "top_p",
+    "total_variation",
 ]

@@ -209,3 +209,18 @@ expected_tokens = Task(
         "one guess too many": lambda alpha, gamma: sum(alpha**i for i in range(gamma + 2)),
     },
 )
+
+# --- 10: how far off ---
+
+total_variation = Task(
+    "total_variation",
+    "a b",
+    _PAIRS,
+    right=lambda a, b: sum(abs(a - b)) / 2,
+    wrong={
+        "the whole sum: what one has too much of the other lacks, and both were counted": lambda a, b: sum(abs(a - b)),
+        "the largest difference alone": lambda a, b: max(abs(a - b)),
+        "differences with their signs, which cancel": lambda a, b: sum(a - b) / 2,
+        "the part that they share": theory.token_acceptance,
+    },
+)

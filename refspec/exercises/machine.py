@@ -53,6 +53,17 @@ attention = Task(
     },
     exact=False,
 )
+rows_that_stay = Task(
+    "rows_that_stay",
+    "i",
+    ((0,), (3,), (7,)),
+    right=lambda i: i,
+    wrong={
+        "one row too many: row i itself has seen token i": lambda i: i + 1,
+        "one row too few: row i - 1 has not seen token i": lambda i: i - 1,
+        "none: but a token looks back only": lambda i: 0,
+    },
+)
 
 # --- 7: the cache ---
 
@@ -84,6 +95,17 @@ keep = Task(
         "one row too few": lambda held, tokens, last: max(_keep(held, tokens, last) - 1, 0),
     },
 )
+goes_wrong = Task(
+    "goes_wrong",
+    "",
+    ((),),
+    right=lambda: 0,
+    wrong={
+        "one rejected: [:-1] takes off the last row, as it should": lambda: 1,
+        "all of four rejected: [:-4] takes off four rows, as it should": lambda: 4,
+        "a count below zero, which there is not": lambda: -1,
+    },
+)
 
 # --- 8: what speed costs ---
 
@@ -109,6 +131,17 @@ best_gamma = Task(
         "the best speed-up, where the gamma was asked for": (
             lambda alpha, c, v: theory.speed_up(alpha, _best(alpha, c, v), c, v.__getitem__)
         ),
+    },
+)
+one_guess_pays = Task(
+    "one_guess_pays",
+    "alpha c v1",
+    ((0.5, 0.1, 1.1), (0.5, 0.1, 1.45), (0.2, 0.3, 1.0), (0.9, 0.05, 1.8), (0.05, 0.1, 1.0)),
+    right=lambda alpha, c, v1: 1 + alpha > c + v1,
+    wrong={
+        "checking for free: v1 is left out": lambda alpha, c, v1: alpha > c,
+        "guessing for free: c is left out": lambda alpha, c, v1: 1 + alpha > v1,
+        "forgetting the target's own token": lambda alpha, c, v1: alpha > c + v1,
     },
 )
 
