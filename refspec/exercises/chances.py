@@ -215,7 +215,7 @@ expected_tokens = Task(
 total_variation = Task(
     "total_variation",
     "a b",
-    _PAIRS,
+    (*_PAIRS, (_row(4, 3, 1, 1), _row(1, 1, 4, 3))),  # of three tokens the largest difference is always half the sum
     right=lambda a, b: sum(abs(a - b)) / 2,
     wrong={
         "the whole sum: what one has too much of the other lacks, and both were counted": lambda a, b: sum(abs(a - b)),
