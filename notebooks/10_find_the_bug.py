@@ -135,8 +135,9 @@ refspec.plot.lines(
 # %% [markdown]
 # ## Your own engine
 #
-# An engine that draws its own random numbers can be sampled only. If it takes its *uniforms as an argument*, it can be enumerated. Here is one
-# in somebody else's style. All it needs is that its two questions to chance go through `chance`.
+# An engine that samples can be sampled only. If its questions to chance go through an argument, it can be enumerated. Here is one in somebody
+# else's style. (An engine that draws from a NumPy generator, or from Python's `random`, need not even be changed: `refspec.conformance` puts
+# its own generator in place of that one.)
 
 
 # %% tags=["exact"]
