@@ -20,7 +20,7 @@ from refspec.decoding.stats import Stats, stats
 from refspec.errors import BadArgument, ContextExceeded
 from refspec.given import AnyDrafter, AnyModel, as_drafter, as_ids, as_language_model, as_model, as_stop, is_chat, named
 from refspec.models.cached_lm import check_ids
-from refspec.models.chat import Messages, as_date
+from refspec.models.chat import ChatText, Messages, as_date
 from refspec.models.model import Model
 from refspec.models.profiles import profile_for
 from refspec.models.sampling import Sampling
@@ -261,7 +261,7 @@ def stream(
         if len(tokens) > context:
             raise ContextExceeded(f"the prompt has {len(tokens)} tokens and {named(model)} a context of {context}; shorten it")
         most = min(max_new_tokens, context - len(tokens))
-    stop_ids, stop_texts = as_stop(stop, model)
+    stop_ids, stop_texts = as_stop(stop, model, chat=is_chat(prompt) or isinstance(prompt, ChatText))
     drafting = as_drafter(drafter, target, verify)
     if gamma == "auto":
         profile = profile or profile_for(model)

@@ -15,6 +15,7 @@ from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.decoding.optional import optional
 from refspec.decoding.verify import Rule, coupled
 from refspec.errors import BadArgument
+from refspec.models.cached_lm import CachedLM
 from refspec.models.chat import Messages
 from refspec.models.model import Model, load
 from refspec.models.sampling import Sampling
@@ -60,7 +61,7 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
     if isinstance(given, str | Path):
         given = load(given)
     if isinstance(given, Model):
-        given = given.language_model(optional(target, "sampling"))
+        given = drafting(given, target)
     made: Any = given
     if isinstance(made, type) and hasattr(made, "propose"):
         made = made() if stands_alone(made) else made(target)
@@ -71,6 +72,16 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
     if isinstance(made, type) or not hasattr(made, "propose"):
         raise BadArgument(f"the drafter is {short(given)}; give {DRAFTERS}")
     return made
+
+
+def drafting(model: Model, target: LanguageModel) -> LanguageModel:
+    """A model under the target's sampling.
+
+    Where only one of the two has a token map, and their networks have as many ids, the draft is cut as the target is.
+    """
+    if optional(target, "rows") == model.config.vocab_size and None in (model.token_map, optional(target, "token_map")):
+        return CachedLM(model.network, optional(target, "sampling") or Sampling(), optional(target, "token_map"))
+    return model.language_model(optional(target, "sampling"))
 
 
 def stands_alone(kind: type) -> bool:
@@ -107,13 +118,15 @@ def as_ids(given: Iterable[Any], name: str = "the prompt") -> Tokens:
     raise BadArgument(f"{name} is {short(given)}, neither a text nor a sequence of whole-number ids")
 
 
-def as_stop(given: Iterable[int | str] | str | None, model: Model | LanguageModel) -> tuple[Tokens, tuple[str, ...]]:
-    """(ids, texts) that end a text; for None the model's own end tokens. A text that is a special token is that token's id.
+def as_stop(
+    given: Iterable[int | str] | str | None, model: Model | LanguageModel, *, chat: bool = False
+) -> tuple[Tokens, tuple[str, ...]]:
+    """(ids, texts) that end a text; for None the model's own end tokens, or a chat's. A text that is a special token is its id.
 
     Raises BadArgument for an id that the model cannot say, and for a text that could never be found.
     """
     if given is None:
-        return optional(model, "end_tokens") or (), ()
+        return (chat and optional(model, "chat_end_tokens")) or optional(model, "end_tokens") or (), ()
     if isinstance(given, str):
         given = [given]
     elif not isinstance(given, Iterable) or isinstance(given, bytes | bytearray | Mapping):

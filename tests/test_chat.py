@@ -99,6 +99,8 @@ def test_special_tokens_are_known_whichever_file_names_them(name: str, tmp_path:
     settings.write_text(json.dumps(shown | {name: None}))
     assert Tokenizer(tmp_path).chat(HELLO) == "<y>"
     settings.write_text(json.dumps(shown | {name: "<x>"}))
+    assert Tokenizer(tmp_path).chat(HELLO) == "<y>"
+    settings.write_text(json.dumps(shown | {name: "<x>", "added_tokens_decoder": {}}))
     assert Tokenizer(tmp_path).chat(HELLO) == "<x>"
 
 

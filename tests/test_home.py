@@ -95,7 +95,7 @@ def test_which_file_says_where_a_text_ends(generation: dict | None, config: dict
     (tmp_path / "config.json").write_text(json.dumps(config))
     if generation is not None:
         (tmp_path / "generation_config.json").write_text(json.dumps(generation))
-    assert end_tokens(tmp_path) == ids
+    assert end_tokens(tmp_path, None, 300) == ids
 
 
 def test_the_end_tokens_of_a_folder_end_the_text(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_logits_of_a_text_are_those_of_the_model_without_a_memory(tmp_path: 
 
 def test_a_tokenizer_fits_a_vocabulary_that_is_as_large_or_larger(tmp_path: Path) -> None:
     assert refspec.load(write_folder(tmp_path / "same", {**GPT2, "vocab_size": 259})).language_model().vocab_size == 259
-    with pytest.raises(BadConfig, match=r"ids up to 258 where config.json says vocab_size 258"):
+    with pytest.raises(BadConfig, match=r"eos_token_id is 258; with vocab_size 258, ids run from 0 to 257"):
         refspec.load(write_folder(tmp_path / "less", {**GPT2, "vocab_size": 258}))
 
 

@@ -9,10 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 from refspec.errors import BadConfig, RefspecError, one_line
-from refspec.files import is_there, read_json
+from refspec.files import read_json
 from refspec.models.home import find
-from refspec.models.model import end_tokens, load
-from refspec.models.tokenizer import Tokenizer
+from refspec.models.model import load, words
 from refspec.transformer.config import read_config
 from refspec.transformer.weights import READ_AS, Header, tensor_headers
 
@@ -54,9 +53,7 @@ def _answer(folder: Path, headers: dict[str, Header]) -> str:
     if 4 * sum(math.prod(header.shape) for header in headers.values()) <= READ_WHOLE:
         load(folder)
         return "runs it"
-    end_tokens(folder)
-    if is_there(folder / "tokenizer.json"):
-        Tokenizer(folder)
+    words(folder, read_config(folder).vocab_size)
     return "runs it, as far as config, tokenizer and headers tell; the weights themselves were not read"
 
 

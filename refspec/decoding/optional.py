@@ -13,6 +13,8 @@ DEFAULTS: dict[str, Any] = {
     "sampling": None,  # the `Sampling` that its distributions went through, which a draft model then shares
     "tokenizer": None,  # for prompts and answers that are texts
     "end_tokens": (),  # the ids that end a text where nobody says others
+    "chat_end_tokens": (),  # the same for a chat
+    "rows": None,  # how many ids its network has, those that only pad it included
     # of a drafter
     "language_model": None,  # what it drafts with: its vocabulary must be the target's
     "races": False,  # it calls `chance.race`, so that its noise comes back (N6)

@@ -38,6 +38,7 @@ class CachedLM:
         self.sampling = sampling
         self.token_map = token_map
         self.vocab_size = tokens_of(network, token_map)
+        self.rows: int = network.config.vocab_size
         self.context: int = network.config.context
         self.cache = network.new_cache()
         self._tokens: Tokens = ()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from refspec.arrays import Array
-from refspec.brief import brief, short
+from refspec.brief import brief, counted, short
+from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, BadConfig, BadTokenizer, ContextExceeded, ModelNotFound
 from refspec.files import is_there, read_json
 from refspec.models import home
@@ -63,7 +64,20 @@ class Model:
         >>> refspec.load("tiny-draft").token_map["R"]
         50
         """
-        return None if self.tokenizer is None else self.tokenizer.token_map
+        if self.tokenizer is None:
+            return None
+        rows, every = self.config.vocab_size, self.tokenizer.token_map
+        return every if max(every.values()) < rows else {token: i for token, i in every.items() if i < rows}
+
+    @property
+    def chat_end_tokens(self) -> Tokens:
+        """The ids that end a chat's turn: `end_tokens`, and the tokenizer's own end token.
+
+        >>> import refspec
+        >>> refspec.load("tiny-target").chat_end_tokens
+        (0,)
+        """
+        return tuple(dict.fromkeys(self.end_tokens + own_end(self.tokenizer, self.config.vocab_size)))
 
     def language_model(self, sampling: Sampling | None = None, **options: Any) -> CachedLM:
         """The model under a sampling, with an empty cache of its own. options: those of `Sampling`, in place of one.
@@ -142,21 +156,39 @@ def load(name: str | Path, *, dtype: Any = np.float32, row_invariant: bool = Fal
         network = load_gpt2(config, checkpoint, row_invariant=row_invariant)
     else:
         network = load_llama(config, checkpoint, row_invariant=row_invariant)
+    return Model(folder.resolve().name, network, *words(folder, config.vocab_size))
+
+
+def words(folder: Path, rows: int) -> tuple[Tokenizer | None, Tokens]:
+    """The tokenizer, if there is one, and the end tokens, for a network that knows so many tokens.
+
+    >>> from refspec.models import home
+    >>> from refspec.models.model import words
+    >>> words(home.find("tiny-target"), 1024)
+    (Tokenizer(1,024 tokens), (0,))
+    """
     tokenizer = Tokenizer(folder) if is_there(folder / "tokenizer.json", BadTokenizer) else None
-    if tokenizer is not None and max(tokenizer.token_map.values()) >= config.vocab_size:
+    if tokenizer is not None:
+        _require_fit(tokenizer, rows, folder)
+    return tokenizer, end_tokens(folder, tokenizer, rows)
+
+
+def _require_fit(tokenizer: Tokenizer, rows: int, folder: Path) -> None:
+    """Raises BadConfig for a learnt token without a row. An added one may have none ([PAD], for training): it is never drawn."""
+    beyond = [token for token, i in tokenizer.token_map.items() if i >= rows and token not in tokenizer.added]
+    if beyond:
         raise BadConfig(
-            f"{folder}: the tokenizer has ids up to {max(tokenizer.token_map.values())} where config.json says vocab_size "
-            f"{config.vocab_size}; tokenizer and weights are not of one model"
+            f"{folder}: the tokenizer has {counted(len(beyond), 'token')} without a row, such as {short(beyond[0])}, since "
+            f"config.json says vocab_size {rows}; tokenizer and weights are not of one model"
         )
-    return Model(folder.resolve().name, network, tokenizer, end_tokens(folder))
 
 
-def end_tokens(folder: Path) -> tuple[int, ...]:
-    """The ids that end the model's text: from generation_config.json, which overrides config.json.
+def end_tokens(folder: Path, tokenizer: Tokenizer | None, rows: int) -> tuple[int, ...]:
+    """The ids that end the model's text, as the table in special_tokens.py has it. rows: how many tokens the network knows.
 
     >>> from refspec.models.model import end_tokens
     >>> from refspec.models import home
-    >>> end_tokens(home.find("tiny-target"))
+    >>> end_tokens(home.find("tiny-target"), None, 1024)
     (0,)
     """
     for name in ("generation_config.json", "config.json"):
@@ -164,10 +196,24 @@ def end_tokens(folder: Path) -> tuple[int, ...]:
             given = read_json(folder / name).get("eos_token_id")
             if given is not None:
                 ids = given if isinstance(given, list) else [given]
-                if not all(isinstance(each, int) and not isinstance(each, bool) for each in ids):
-                    raise BadConfig(f"{folder / name}: eos_token_id is {given!r}; an id or a list of ids is needed")
+                if not all(isinstance(each, int) and not isinstance(each, bool) and 0 <= each < rows for each in ids):
+                    raise BadConfig(
+                        f"{folder / name}: eos_token_id is {short(given)}; with vocab_size {rows}, ids run from 0 to {rows - 1}"
+                    )
                 return tuple(ids)
-    return ()
+    return own_end(tokenizer, rows)
+
+
+def own_end(tokenizer: Tokenizer | None, rows: int) -> tuple[int, ...]:
+    """The tokenizer's eos_token; none where it has none, or one that is never drawn.
+
+    >>> import refspec
+    >>> from refspec.models.model import own_end
+    >>> own_end(refspec.load("tiny-target").tokenizer, 1024)
+    (0,)
+    """
+    end = None if tokenizer is None else tokenizer.token_map.get(tokenizer.names.get("eos_token", ""))
+    return () if end is None or end >= rows else (end,)
 
 
 __all__ = ["Model", "ModelNotFound", "load"]

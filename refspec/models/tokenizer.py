@@ -1,23 +1,27 @@
 """Text to ids and back, by the `tokenizers` library; and a chat, by the model's own template."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from refspec.brief import brief, counted
+from refspec.brief import brief, counted, short
 from refspec.errors import BadArgument, BadTokenizer
-from refspec.files import MIB, in_words, is_there, read_bytes, read_json, require_regular
+from refspec.files import MIB, is_there, read_bytes, read_json
 from refspec.models.chat import ChatText, Messages, render, template_of
+from refspec.models.special_tokens import added_tokens, names, vocabulary
+from refspec.models.tokenizer_library import Library
 
 LONGEST_TEXT = 1 << 20  # characters: some 200,000 tokens, which take the library 200 MB
+BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 LARGEST = 64 * MIB  # bytes of a tokenizer.json; the largest published ones have about 35 MiB
 
 
 class Tokenizer:
     """The `tokenizer.json` of a model folder, with the chat template beside it.
 
-    token_map: token -> id. special: the tokens that `decode` leaves out. decoder: that part of tokenizer.json.
+    token_map: token -> id. special: the tokens that `decode` leaves out. added: those that are no part of the vocabulary that
+    was learnt. names: the text of bos_token and its like. decoder: that part of tokenizer.json. Where files disagree,
+    special_tokens.py says which one wins.
 
     >>> import refspec
     >>> tokenizer = refspec.load("tiny-target").tokenizer
@@ -26,25 +30,27 @@ class Tokenizer:
     """
 
     def __init__(self, folder: Path) -> None:
-        from tokenizers import Tokenizer as Library
-
         path = Path(folder) / "tokenizer.json"
-        size = require_regular(path, BadTokenizer)
-        if size > LARGEST:
-            raise BadTokenizer(f"{path} is larger than {in_words(LARGEST)}, which is the limit for such a file")
-        try:
-            self._library = Library.from_file(str(path))
-        except Exception as error:  # the library raises bare Exceptions
-            raise BadTokenizer(f"{path} cannot be read ({error}); fetch the model again") from None
-        self._settings = read_json(settings) if is_there(settings := Path(folder) / "tokenizer_config.json") else {}
-        self._special_map = read_json(more) if is_there(more := Path(folder) / "special_tokens_map.json") else {}
-        self._template_file = Path(folder) / "chat_template.jinja"
-        self.token_map: dict[str, int] = self._library.get_vocab(with_added_tokens=True)
-        if not self.token_map:
+        settings = read_json(path, LARGEST, BadTokenizer)
+        config, special_map, more = (_settings_in(Path(folder) / name) for name in BESIDE)
+        settings["added_tokens"] = added = added_tokens(settings, config, special_map, more)
+        self._library = Library(settings, str(path), split_special=config.get("split_special_tokens") is True)
+        self.token_map: dict[str, int] = self._library.ids
+        if not vocabulary(settings):
             raise BadTokenizer(f"{path} has no tokens; fetch the model again")
-        self.special = frozenset(each.content for each in self._library.get_added_tokens_decoder().values() if each.special)
-        state = None if self._library.decoder is None else self._library.decoder.__getstate__()
-        self.decoder: dict[str, Any] | None = state and json.loads(state)
+        for token in added:
+            if token["id"] != self.token_map.get(token["content"]):
+                raise BadTokenizer(
+                    f"{path}: {short(token['content'])} would be {self.token_map.get(token['content'])}, and a file says "
+                    f"{token['id']}; the files are not of one model"
+                )
+        self.special = frozenset(each["content"] for each in added if each["special"])
+        self.added = frozenset(each["content"] for each in added)
+        self.names = names(config, special_map)
+        decoder = settings.get("decoder")
+        self.decoder: dict[str, Any] | None = decoder if isinstance(decoder, dict) else None
+        self._settings = config
+        self._template_file = Path(folder) / "chat_template.jinja"
 
     def __repr__(self) -> str:
         return brief(self, counted(len(self.token_map), "token"))
@@ -59,10 +65,9 @@ class Tokenizer:
         """
         if len(text) > LONGEST_TEXT:
             raise BadArgument(f"the text has {len(text):,} characters; at most {LONGEST_TEXT:,} are read: shorten it")
-        try:
-            return tuple(self._library.encode(text, add_special_tokens=special and not isinstance(text, ChatText)).ids)
-        except (UnicodeEncodeError, TypeError):
-            raise BadTokenizer("the text holds a lone surrogate, which no UTF-8 text can; remove it") from None
+        if any("\ud800" <= each <= "\udfff" for each in text):
+            raise BadTokenizer("the text holds a lone surrogate, which no UTF-8 text can; remove it")
+        return self._library.encode(text, special=special and not isinstance(text, ChatText))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special tokens left out. An incomplete UTF-8 sequence shows as U+FFFD.
@@ -72,7 +77,7 @@ class Tokenizer:
         >>> tokenizer.decode(tokenizer.encode("ROMEO:")[:1])
         'ROMEO'
         """
-        return str(self._library.decode(list(ids), skip_special_tokens=True))
+        return self._library.decode(ids)
 
     def token_of(self, id: int) -> str | None:  # noqa: A002
         """The token of this id as the vocabulary spells it, or None where there is none.
@@ -81,7 +86,7 @@ class Tokenizer:
         >>> refspec.load("tiny-target").tokenizer.token_of(814)
         'ROMEO'
         """
-        return self._library.id_to_token(id)
+        return self._library.token_of(id)
 
     @property
     def has_chat(self) -> bool:
@@ -108,13 +113,9 @@ class Tokenizer:
         """
         if (template := self._template()) is None:
             raise BadTokenizer("this model has no chat template; leave out the chat option or use an instruction-tuned model")
-        return render(template, messages, tokens=self._special_tokens(), date=date, variables=template_vars)
+        return render(template, messages, tokens=self.names, date=date, variables=template_vars)
 
-    def _special_tokens(self) -> dict[str, str]:
-        """bos_token and its like as text: they stand in the settings as strings or as {"content": ...}."""
-        given = {**self._special_map, **{name: value for name, value in self._settings.items() if value is not None}}
-        named = {name: value for name, value in given.items() if name.endswith("_token")}
-        if isinstance(more := given.get("extra_special_tokens"), dict):
-            named |= more
-        spelt = {name: value.get("content") if isinstance(value, dict) else value for name, value in named.items()}
-        return {name: value for name, value in spelt.items() if isinstance(value, str) and value}
+
+def _settings_in(path: Path) -> dict[str, Any]:
+    """What a file of settings holds; nothing where there is none."""
+    return read_json(path) if is_there(path) else {}
