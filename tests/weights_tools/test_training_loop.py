@@ -15,6 +15,7 @@ from refspec.errors import BadArgument, BadWeights  # noqa: E402
 from weights_tools import checkpoint, training_loop  # noqa: E402
 from weights_tools import train as training  # noqa: E402
 from weights_tools.corpus import encode, read_split, train_tokenizer, training_batch  # noqa: E402
+from weights_tools.errors import CannotWrite  # noqa: E402
 from weights_tools.model_folder import load_gpt2, load_tokenizer  # noqa: E402
 from weights_tools.settings import DistillSettings, TrainSettings  # noqa: E402
 from weights_tools.torch_gpt2 import Shape, TorchGPT2  # noqa: E402
@@ -197,7 +198,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         assert path.read_text() == "old"
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(CannotWrite, match="the disk is full"):
         checkpoint.replace_atomically(path, half)
     assert path.read_text() == "old"
     checkpoint.replace_atomically(path, lambda scratch: scratch.write_text("new"))
