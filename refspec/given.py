@@ -80,7 +80,7 @@ def drafting(model: Model, target: LanguageModel) -> LanguageModel:
     Where only one of the two has a token map, and their networks have as many ids, the draft is cut as the target is.
     """
     if optional(target, "rows") == model.config.vocab_size and None in (model.token_map, optional(target, "token_map")):
-        return CachedLM(model.network, optional(target, "sampling") or Sampling(), optional(target, "token_map"))
+        return CachedLM(model.network, optional(target, "sampling") or Sampling(), optional(target, "token_map"), model.name)
     return model.language_model(optional(target, "sampling"))
 
 

@@ -103,7 +103,9 @@ def single_passes(setup: Setup, pair: Pair, most: int, show: Show) -> Passes:
     if pair.draft is None:
         draft_cost = costs.lookup_cost(target, runs)
     else:
-        draft_cost = costs.model_cost(target, CachedLM(pair.draft.network, target.sampling, pair.draft.token_map), runs)
+        draft_cost = costs.model_cost(
+            target, CachedLM(pair.draft.network, target.sampling, pair.draft.token_map, pair.draft.name), runs
+        )
     show(table.curves(curves, draft_cost, roofline.least_ms))
     contexts, lookups = passes.context_costs(model, runs), costs.lookup_costs(runs)
     show(table.contexts(contexts, lookups))

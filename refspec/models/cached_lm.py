@@ -12,9 +12,10 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.brief import brief, counted, short
 from refspec.decoding.lm import Tokens
-from refspec.errors import BadArgument, ContextExceeded
+from refspec.errors import BadArgument, BadProbabilities, ContextExceeded
 from refspec.models.sampling import Sampling
 from refspec.transformer.cache import KVCache
+from refspec.transformer.config import size_of
 
 
 class Network(Protocol):
@@ -30,11 +31,15 @@ class CachedLM:
     """A network as a next-token distribution. One a role: target and drafter do not share a cache.
 
     token_map: token -> id; columns of a padded vocabulary beyond it are cut off first, so a padded id is never
-    drawn (N12). `cache` holds exactly the tokens of the last call to `probs`; whoever rolls it back may.
+    drawn (N12). name: what an error calls it. `cache` holds exactly the tokens of the last call to `probs`; whoever rolls it
+    back may.
     """
 
-    def __init__(self, network: Network, sampling: Sampling, token_map: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, network: Network, sampling: Sampling, token_map: Mapping[str, int] | None = None, name: str = "a model"
+    ) -> None:
         self.network = network
+        self.name = name
         self.sampling = sampling
         self.token_map = token_map
         self.vocab_size = tokens_of(network, token_map)
@@ -47,7 +52,11 @@ class CachedLM:
         return brief(self, short(self.network.config, 80), repr(self.sampling), f"{counted(self.cache.length, 'token')} cached")
 
     def probs(self, tokens: Tokens, last: int = 1) -> Array:
-        """[last, v] in float64. Raises BadArgument unless 1 <= last <= len(tokens), ContextExceeded beyond the context."""
+        """[last, v] in float64.
+
+        Raises BadArgument unless 1 <= last <= len(tokens), ContextExceeded beyond the context, BadProbabilities for logits that
+        are not finite.
+        """
         if not 1 <= last <= len(tokens):
             raise BadArgument(f"last is {last} for {len(tokens)} tokens; a transformer needs 1 <= last <= len(tokens)")
         if len(tokens) > self.context:
@@ -56,8 +65,28 @@ class CachedLM:
         check_ids(tokens[start:], self.vocab_size)
         self.cache.rollback(start)
         self._tokens = tuple(tokens)  # of which the cache holds the first `length`: all of them once the pass has ended
-        logits = self.network.forward(np.array(tokens[start:]), self.cache, last)
+        logits = finite_logits(self.network, np.array(tokens[start:]), self.cache, last, self.name)
         return self.sampling(logits[:, : self.vocab_size])
+
+
+def finite_logits(network: Network, tokens: Array, cache: KVCache, last: int, name: str) -> Array:
+    """tokens [n] -> logits [last, v]. Raises BadProbabilities, which says whose they are, where one is not finite.
+
+    >>> import numpy as np
+    >>> import refspec
+    >>> from refspec.models.cached_lm import finite_logits
+    >>> network = refspec.load("tiny-draft").network
+    >>> finite_logits(network, np.array([1, 2, 3]), network.new_cache(), 2, "tiny-draft").shape
+    (2, 1024)
+    """
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # NumPy's warnings: the error says it in one line
+        logits = network.forward(tokens, cache, last)
+    if not np.isfinite(logits).all():
+        raise BadProbabilities(
+            f"the logits of {short(name)} ({size_of(network.config)}) hold NaN or infinity: its numbers overflow {logits.dtype}; "
+            "fetch the model again, or load it in float64"
+        )
+    return logits
 
 
 def tokens_of(network: Network, token_map: Mapping[str, int] | None) -> int:

@@ -13,7 +13,7 @@ from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, BadConfig, BadTokenizer, ContextExceeded, ModelNotFound
 from refspec.files import is_there, read_json
 from refspec.models import home
-from refspec.models.cached_lm import CachedLM, check_ids, tokens_of
+from refspec.models.cached_lm import CachedLM, check_ids, finite_logits, tokens_of
 from refspec.models.sampling import Sampling
 from refspec.models.tokenizer import Tokenizer
 from refspec.transformer.config import GPT2Config, LlamaConfig, read_config, size_of
@@ -89,7 +89,7 @@ class Model:
         """
         if sampling is not None and options:
             raise BadArgument(f"{sampling} was given, and {', '.join(options)} beside it; give one or the other")
-        return CachedLM(self.network, sampling or Sampling(**options), self.token_map)
+        return CachedLM(self.network, sampling or Sampling(**options), self.token_map, self.name)
 
     @property
     def vocab_size(self) -> int:
@@ -132,7 +132,7 @@ class Model:
         if len(tokens) > self.config.context:
             raise ContextExceeded(f"{len(tokens)} tokens were given to a model with a context of {self.config.context}")
         check_ids(tuple(tokens), self.config.vocab_size)
-        return self.network.forward(np.array(tokens), self.network.new_cache(), last=len(tokens))
+        return finite_logits(self.network, np.array(tokens), self.network.new_cache(), len(tokens), self.name)
 
 
 def load(name: str | Path, *, dtype: Any = np.float32, row_invariant: bool = False) -> Model:

@@ -1,16 +1,16 @@
 """`config.json` as a frozen record of what the mathematics needs; anything else it says that would change it is refused.
 
-Three lists decide about a key: those a family reads, those that must have one value (the rest is not implemented), and
-those that change nothing about logits. A key on none of them is refused by name: refspec does not guess.
+A key is read here, or must have the one value that is implemented, or is known to change no logit (meaning.py). Whatever else
+there is, and two keys that contradict each other, are refused by name: refspec does not guess.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from refspec.brief import brief, counted
+from refspec.brief import brief, counted, short
 from refspec.errors import BadConfig, ModelNotFound, UnsupportedModel
 from refspec.files import is_there, read_json
-from refspec.transformer.keys import Keys
+from refspec.transformer.keys import Keys, Merged
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def size_of(config: Config) -> str:
     return f"{config.model_type}, {sizes}, context {config.context:,}"
 
 
-LLAMA_FAMILY = ("llama", "qwen2", "qwen3", "granite")
+# model_type, and how the names of its classes begin
+FAMILIES = {"gpt2": "GPT2", "llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "granite": "Granite"}
 
 
 def read_config(folder: Path) -> Config:
@@ -94,24 +95,32 @@ def read_config(folder: Path) -> Config:
         raise ModelNotFound(f"{folder} has no config.json; give a folder in the Hugging Face layout")
     keys = Keys(path, read_json(path))
     model_type = keys.given.get("model_type")
-    if model_type == "gpt2":
-        config: Config = gpt2_config(keys)
-    elif model_type in LLAMA_FAMILY:
-        config = llama_config(keys)
-    else:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise UnsupportedModel(
-            f"{path}: model_type is {model_type!r}; refspec runs gpt2, {', '.join(LLAMA_FAMILY)} (see refspec/transformer)"
+            f"{path}: model_type is {short(model_type)}; refspec runs {', '.join(FAMILIES)} (see refspec/transformer)"
         )
-    keys.refuse_the_rest()
+    check_class(keys)
+    config = gpt2_config(keys) if model_type == "gpt2" else llama_config(keys)
+    keys.judge_the_rest()
+    keys.raise_what_was_refused()
     return config
 
 
+def check_class(keys: Keys) -> None:
+    """A class of another name computes something else, whatever model_type says. The bare network is named in old files."""
+    named, prefix = keys.typed("architectures", list), FAMILIES[keys.given["model_type"]]
+    allowed = [f"{prefix}{head}" for head in ("ForCausalLM", "LMHeadModel", "Model")]
+    if named and not {str(each).lower() for each in named} & {each.lower() for each in allowed}:
+        keys.refuse("architectures", named, " or ".join(allowed))
+
+
 def gpt2_config(keys: Keys) -> GPT2Config:
-    keys.must_be("activation_function", "gelu_new", "gelu_pytorch_tanh")  # two names of one function
-    keys.must_be("scale_attn_weights", True)
-    keys.must_be("scale_attn_by_inverse_layer_idx", False)
-    keys.must_be("add_cross_attention", False)
-    keys.must_be("is_causal", True)
+    # names of one function
+    keys.must_be("activation_function", "gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate")
+    keys.also_called("n_positions", "max_position_embeddings")
+    keys.also_called("n_embd", "hidden_size")
+    keys.also_called("n_layer", "num_hidden_layers")
+    keys.also_called("n_head", "num_attention_heads")
     width, heads = keys.count("n_embd"), keys.count("n_head")
     keys.divides(heads, width, "n_head", "n_embd")
     return GPT2Config(
@@ -129,16 +138,14 @@ def gpt2_config(keys: Keys) -> GPT2Config:
 
 def llama_config(keys: Keys) -> LlamaConfig:
     kind = keys.given["model_type"]
-    keys.must_be("hidden_act", "silu")
-    keys.must_be("is_causal", True)
-    keys.must_be("rope_interleaved", False)
-    keys.must_be("use_sliding_window", False)
+    keys.must_be("hidden_act", "silu", "swish")
     if kind in ("qwen2", "qwen3"):
-        keys.take("sliding_window")  # inert while use_sliding_window is false
-    keys.must_be("sliding_window", None)
-    for layer_type in keys.typed("layer_types", list):
-        if layer_type != "full_attention":
-            raise keys.unsupported("layer_types", layer_type, "full_attention")
+        keys.take("sliding_window")  # inert while use_sliding_window is false, which is their default
+    layers, layer_types = keys.count("num_hidden_layers"), keys.typed("layer_types", list)
+    if layer_types and len(layer_types) != layers:
+        raise BadConfig(f"{keys.path}: layer_types are {len(layer_types)} where num_hidden_layers is {layers}")
+    for other in [each for each in layer_types if each != "full_attention"][:1]:
+        keys.refuse("layer_types", other, "full_attention")
     width, heads = keys.count("hidden_size"), keys.count("num_attention_heads")
     kv_heads = keys.count("num_key_value_heads", heads)
     keys.divides(kv_heads, heads, "num_key_value_heads", "num_attention_heads")
@@ -153,7 +160,7 @@ def llama_config(keys: Keys) -> LlamaConfig:
         model_type=kind,
         vocab_size=keys.count("vocab_size"),
         context=keys.count("max_position_embeddings"),
-        layers=keys.count("num_hidden_layers"),
+        layers=layers,
         width=width,
         heads=heads,
         kv_heads=kv_heads,
@@ -175,17 +182,19 @@ def llama_config(keys: Keys) -> LlamaConfig:
 
 
 def rope(keys: Keys) -> tuple[float, RopeScaling | None]:
-    """Base and scaling, from `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before)."""
-    old_theta = keys.number("rope_theta", 10000.0)
-    older, newer = keys.typed("rope_scaling", dict), keys.typed("rope_parameters", dict)
-    for key in older.keys() & newer.keys():
-        if older[key] != newer[key]:
-            raise BadConfig(f"{keys.path}: {key} is {older[key]!r} in rope_scaling and {newer[key]!r} in rope_parameters")
-    inner = Keys(keys.path, older | newer)
-    theta = inner.number("rope_theta", old_theta)
-    older_spelling = inner.take("type", "default")
-    kind = inner.take("rope_type", older_spelling)
+    """Base and scaling, from `rope_parameters` (transformers 5) and from `rope_scaling` and keys beside it (before)."""
+    merged = Merged(keys.path)
+    for key in ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings"):
+        merged.add(key, keys.take(key), "config.json itself")
+    for place in ("rope_scaling", "rope_parameters"):
+        for key, value in keys.typed(place, dict).items():
+            merged.add("rope_type" if key == "type" else key, value, place)
+    inner = Keys(keys.path, merged.values)
+    inner.reasons = keys.reasons
+    theta = inner.number("rope_theta", 10000.0)
+    kind = inner.take("rope_type", "default")
     if kind == "default":
+        inner.take("original_max_position_embeddings")  # only a stretched rope reads it
         scaling = None
     elif kind == "llama3":
         scaling = RopeScaling(
@@ -197,6 +206,7 @@ def rope(keys: Keys) -> tuple[float, RopeScaling | None]:
         if scaling.high_freq_factor <= scaling.low_freq_factor:
             raise BadConfig(f"{keys.path}: rope high_freq_factor must exceed low_freq_factor")
     else:
-        raise keys.unsupported("rope_type", kind, "'default' or 'llama3'")
-    inner.refuse_the_rest()
+        keys.refuse("rope_type", kind, "'default' or 'llama3'")
+        return theta, None
+    inner.judge_the_rest()
     return theta, scaling

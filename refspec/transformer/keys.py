@@ -1,36 +1,25 @@
-"""The keys of a `config.json`: each is taken once, checked as it is taken, and what is left over is refused."""
+"""The keys of a `config.json`: each is taken once, checked as it is taken, and what is left over must change nothing."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
+from refspec.brief import PART, counted, cut, short
 from refspec.errors import BadConfig, UnsupportedModel
+from refspec.transformer.meaning import NEUTRAL, changes_nothing, equal
 
 LARGEST = 1 << 40  # no size of a model is near it, and float arithmetic on it is exact
-
-HARMLESS = frozenset(
-    """_attn_implementation _attn_implementation_autoset _name_or_path _num_labels architectures attention_dropout
-    attn_pdrop bos_token_id chunk_size_feed_forward do_sample dtype embd_pdrop eos_token_id gradient_checkpointing id2label
-    initializer_range is_llama_config label2id max_length max_window_layers model_type n_ctx n_special name_or_path
-    output_attentions output_hidden_states output_past pad_token_id predict_special_tokens pretraining_tp problem_type
-    reorder_and_upcast_attn resid_pdrop return_dict summary_activation summary_first_dropout summary_proj_to_labels
-    summary_type summary_use_proj task_specific_params temperature tokenizer_class top_k top_p torch_dtype
-    transformers.js_config transformers_version unk_token_id use_cache""".split()
-)
-# What full dumps of older transformers also carry: switches that change nothing while they are off.
-HARMLESS_WHEN_OFF = frozenset(
-    """add_cross_attention cross_attention_hidden_size is_decoder is_encoder_decoder output_scores remove_invalid_values
-    return_dict_in_generate tf_legacy_loss tie_encoder_decoder torchscript use_bfloat16""".split()
-)
+LEAST, MOST = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of float32, which a number must not be 0 or infinite in
+SHOWN = 240  # characters of what is refused, so that a message stays one that is read
 
 
 class Keys:
-    """The keys of a configuration, each to be taken once."""
+    """The keys of a configuration, each to be taken once. What is not implemented is collected, and refused at the end."""
 
     def __init__(self, path: Path, given: dict[str, Any]) -> None:
         self.path = path
-        self.given = given
+        self.given = dict(given)
         self.left = set(given)
+        self.reasons: list[str] = []
 
     def take(self, key: str, default: Any = None) -> Any:
         self.left.discard(key)
@@ -45,8 +34,8 @@ class Keys:
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.take(key, default)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= sys.float_info.max:
-            raise BadConfig(f"{self.path}: {key} is {value!r}; a finite number above 0 is needed")
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not LEAST <= value <= MOST:
+            raise BadConfig(f"{self.path}: {key} is {value!r}; a number above 0 is needed that float32 holds, 1.2e-38 to 3.4e38")
         return float(value)
 
     def switch(self, key: str, default: bool) -> bool:
@@ -64,22 +53,70 @@ class Keys:
 
     def must_be(self, key: str, *allowed: Any) -> None:
         """Refuse any value but these; an absent key has the first."""
-        if key in self.left and self.given[key] not in allowed:
-            raise self.unsupported(key, self.given[key], " or ".join(map(repr, allowed)))
+        if key in self.left and not any(equal(self.given[key], each) for each in allowed):
+            self.refuse(key, self.given[key], " or ".join(map(repr, allowed)))
         self.left.discard(key)
+
+    def also_called(self, key: str, *others: str) -> None:
+        """Several names of one thing: whichever is there counts. Raises BadConfig where two differ."""
+        merged = Merged(self.path)
+        for each in (key, *others):
+            merged.add(key, self.take(each), each)
+        self.given |= merged.values
 
     def divides(self, part: int, whole: int, part_name: str, whole_name: str) -> None:
         if whole % part:
             raise BadConfig(f"{self.path}: {whole_name} is {whole}, which {part_name} ({part}) does not divide")
 
-    def unsupported(self, key: str, value: Any, allowed: str) -> UnsupportedModel:
-        return UnsupportedModel(f"{self.path}: {key} is {value!r}; refspec implements {allowed}")
+    def refuse(self, key: str, value: Any, allowed: str) -> None:
+        self.reasons.append(f"{key} is {short(value)}; refspec implements {allowed}")
 
-    def refuse_the_rest(self) -> None:
-        inert = {key for key in self.left if self.given[key] is None}
-        inert |= {key for key in self.left & HARMLESS_WHEN_OFF if self.given[key] is False}
-        for key in sorted(self.left - HARMLESS - inert):
-            raise UnsupportedModel(
-                f"{self.path}: {key} is {self.given[key]!r}, which refspec does not know; "
-                "remove the key only if it does not change the model's mathematics"
+    def judge_the_rest(self) -> None:
+        """Collect what is left over and might change the logits."""
+        rest = sorted(key for key in self.left if not changes_nothing(key, self.given))
+        for key in [each for each in rest if each in NEUTRAL]:
+            self.refuse(key, self.given[key], repr(NEUTRAL[key]))
+        if unknown := [key for key in rest if key not in NEUTRAL]:
+            self.reasons.append(
+                f"{listed({key: self.given[key] for key in unknown})}, which refspec does not know; "
+                "remove a key only if it does not change the model's mathematics"
             )
+
+    def raise_what_was_refused(self) -> None:
+        """Raises UnsupportedModel with all of it, in one message."""
+        if self.reasons:
+            raise UnsupportedModel(f"{self.path}: {'; '.join(self.reasons)}")
+
+
+def listed(given: dict[str, Any]) -> str:
+    """Keys and what they are; only their names where that gets too long, and as many as there is room for.
+
+    >>> from refspec.transformer.keys import listed
+    >>> listed({"num_experts": 8, "softcap": 30.0}), listed({f"key_{i}": "a" * 50 for i in range(9)})
+    ('num_experts is 8, softcap is 30.0', 'key_0, key_1, key_2, key_3, key_4, key_5, key_6, key_7, key_8')
+    """
+    names = [cut(key, PART) for key in given]
+    said = ", ".join(f"{name} is {short(value)}" for name, value in zip(names, given.values(), strict=True))
+    if len(said) <= SHOWN:
+        return said
+    shown = max(1, sum(len(", ".join(names[:n])) <= SHOWN for n in range(1, len(names) + 1)))
+    return ", ".join(names[:shown]) + (f" and {counted(len(names) - shown, 'more key')}" if shown < len(names) else "")
+
+
+class Merged:
+    """What several places of a file say of one thing, which must not contradict each other."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values: dict[str, Any] = {}
+        self._places: dict[str, str] = {}
+
+    def add(self, key: str, value: Any, place: str) -> None:
+        """Raises BadConfig where another place says something else of `key`."""
+        if value is None:
+            return
+        if key in self.values and not equal(self.values[key], value):
+            ours, theirs = f"{short(self.values[key])} in {self._places[key]}", f"{short(value)} in {place}"
+            raise BadConfig(f"{self.path}: {key} is {ours} and {theirs}, which contradict each other; remove the wrong one")
+        self.values[key] = value
+        self._places[key] = place

@@ -33,6 +33,7 @@ def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     d = x.dtype.type(x.shape[-1])  # sums over d, since `mean` takes twice as long on a few rows
     centred = x - x.sum(axis=-1, keepdims=True) / d
     variance = np.vecdot(centred, centred)[..., None] / d
+    variance += 0 * variance  # an overflow becomes NaN, which the logits show; x / inf would be a silent 0
     return centred / np.sqrt(variance + x.dtype.type(eps)) * weight + bias
 
 
@@ -45,6 +46,7 @@ def rms_norm(x: Array, weight: Array, eps: float) -> Array:
     [[0.849, 1.131]]
     """
     mean_square = np.vecdot(x, x)[..., None] / x.dtype.type(x.shape[-1])
+    mean_square += 0 * mean_square  # as above
     return x / np.sqrt(mean_square + x.dtype.type(eps)) * weight
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import frozen
 import numpy as np
 import pytest
+from folders import write_folder
+from published import published
 
 import refspec
 from refspec.arrays import Array
@@ -176,6 +178,20 @@ def test_the_frozen_logits_are_what_transformers_computes() -> None:
     for case, logits in today.items():
         # the same sums in another order, where torch has another release or processor; FLOAT64 of test_frozen.py
         assert np.abs(logits - frozen_before[case]).max() <= 1e-12, case
+
+
+@pytest.mark.parametrize(("name", "config"), published().items(), ids=list(published()))
+def test_a_published_configuration_means_what_transformers_takes_it_for(
+    name: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Our reading decides which tensors there are, and transformers reads the same file and tensors."""
+    # without what transformers 5 trips over: an answer as a tuple, and a quantization that is none
+    folder = write_folder(
+        tmp_path, {key: config[key] for key in config.keys() - {"return_dict", "quantization_config"}}, tokenizer=False
+    )
+    tokens = TOKENS[:60]
+    difference = np.abs(refspec.load(folder).logits(tokens) - frozen.peer_logits(folder, tokens)).max()
+    assert difference < FLOAT32
 
 
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import refspec
+from refspec.errors import BadProbabilities
 from refspec.transformer.ops import attention, attention_by_row, gelu, layer_norm, rms_norm, silu
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -109,3 +110,34 @@ def test_norms_of_nothing_are_nothing(dtype: type) -> None:
     zeros, ones = np.zeros((2, 8), dtype), np.ones(8, dtype)
     assert np.array_equal(rms_norm(zeros, ones, 1e-6), zeros)
     assert np.array_equal(layer_norm(zeros, ones, ones, 1e-5), zeros + 1)
+
+
+@pytest.mark.parametrize("norm", [rms_norm, lambda x, weight, eps: layer_norm(x, weight, 0 * weight, eps)], ids=["rms", "layer"])
+def test_a_norm_whose_squares_overflow_says_so(norm: Any) -> None:
+    """And nothing else does: divided by infinity the row would be all zeros, and every token equally likely."""
+    x = np.array([[1, 2, 4], [1e19, -1e19, 5e18], [1e20, -2e20, 1e20]], np.float32)  # the squares of the last are infinite
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = norm(x, np.ones(3, np.float32), 1e-6)
+    assert np.isfinite(found[:2]).all()
+    assert np.isnan(found[2]).all()
+
+
+HUGE = [
+    {"model_type": "granite", "embedding_multiplier": 1e30},  # in the first norm
+    {"model_type": "granite", "residual_multiplier": 1e30},  # in a later one
+]
+
+
+@pytest.mark.parametrize("huge", HUGE, ids=str)
+def test_logits_that_overflow_say_whose_they_are(huge: dict[str, Any], tmp_path: Path) -> None:
+    """In one line: a warning of NumPy's would be an error here."""
+    tiny = {key: value for key, value in frozen.LLAMA.items() if key != "rope_parameters"}
+    target, draft = (write_folder(tmp_path / name, tiny | more, tokenizer=False) for name, more in (("good", {}), ("bad", huge)))
+    for call in (
+        lambda: refspec.load(draft).logits([1, 2, 3]),
+        lambda: refspec.generate(draft, [1, 2, 3], max_new_tokens=2),
+        lambda: refspec.generate(target, [1, 2, 3], drafter=refspec.load(draft), max_new_tokens=4),
+        lambda: refspec.generate(draft, [1, 2, 3], drafter=refspec.load(target), max_new_tokens=4),
+    ):
+        with pytest.raises(BadProbabilities, match=r"the logits of 'bad' \(granite, 2 layers x 24, .*\) hold NaN or infinity"):
+            call()
