@@ -110,7 +110,7 @@ def test_help_is_there_where_only_numpy_exists(command: tuple[str, ...]) -> None
 
 
 # `help(refspec.stream)` must show what a person can say, so it writes down again what the loop takes.
-SAID_TWICE = {("rounds", "stream")}
+SAID_TWICE = {("steps", "stream")}
 
 
 def parameters(path: Path) -> list[tuple[str, set[str]]]:

@@ -69,7 +69,7 @@ def test_the_first_two_shell_blocks_are_those_that_ci_runs() -> None:
 
 def test_the_loop_is_the_file() -> None:
     """From the first line after the checks to the last."""
-    lines = inspect.getsource(loop.rounds).splitlines()
+    lines = inspect.getsource(loop.steps).splitlines()
     start = lines.index("    tokens = tuple(prompt)")
     assert inspect.cleandoc("\n".join(lines[start:])) in fenced("python")
 

@@ -11,15 +11,16 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.decoding.chance import Chance
-from refspec.decoding.draft import Draft, Drafter
+from refspec.decoding.draft import Draft, Drafter, drafting
 from refspec.decoding.lm import LanguageModel, Tokens, require_distributions, require_same_vocabulary
 from refspec.decoding.optional import optional
+from refspec.decoding.question import Asking, Question
 from refspec.decoding.verify import Rule, Verdict
 from refspec.errors import BadArgument, BadProbabilities, BrokenDrafter, BrokenRule
 from refspec.numeric import whole
 
-Propose = Callable[[Tokens, int, Chance], Draft]
-Score = Callable[[Tokens, int], Array]
+Propose = Callable[[Tokens, int, Chance], Asking[Draft]]
+Score = Callable[[Tokens, int], Asking[Array]]
 
 
 def before(target: LanguageModel, drafter: Drafter, verify: Rule, gamma: int, max_new_tokens: int) -> None:
@@ -38,13 +39,14 @@ def before(target: LanguageModel, drafter: Drafter, verify: Rule, gamma: int, ma
 
 
 def guarded(target: LanguageModel, drafter: Drafter, verify: Rule) -> tuple[Propose, Score, Rule]:
-    """The three parts as functions whose answers are checked: `drafter.propose`, `target.probs` and the rule."""
+    """The drafter, the target and the rule as functions whose answers are checked; the first two are asked by `yield from`."""
 
-    def propose(tokens: Tokens, gamma: int, chance: Chance) -> Draft:
-        return checked(drafter.propose(tokens, gamma, chance), tokens, gamma, target.vocab_size)
+    def propose(tokens: Tokens, gamma: int, chance: Chance) -> Asking[Draft]:
+        draft = yield from drafting(drafter, tokens, gamma, chance)
+        return checked(draft, tokens, gamma, target.vocab_size)
 
-    def score(tokens: Tokens, last: int) -> Array:
-        rows = target.probs(tokens, last=last)
+    def score(tokens: Tokens, last: int) -> Asking[Array]:
+        rows = yield Question(target, tokens, last)
         require_distributions(rows, (last, target.vocab_size), len(tokens) - last + 1, "target", BadProbabilities)
         return rows
 

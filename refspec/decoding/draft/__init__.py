@@ -10,6 +10,7 @@ from refspec.brief import by_fields
 from refspec.decoding.chance import Chance
 from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.decoding.optional import optional
+from refspec.decoding.question import Asking
 from refspec.errors import BrokenDrafter
 
 
@@ -62,10 +63,29 @@ class Drafter(Protocol):
     (N6). One that calls `chance.race` says `races = True`. It races some positions again, so that it may remember of a draft
     what the text shows, but nothing of the tokens behind the rejected one, not even how many they were.
 
-    `state`, where it has one, is a hashable that says all it carries from round to round; see `refspec.draft.state`.
+    `state`, where it has one, is a hashable that says all it carries from round to round; see `refspec.draft.state`. A drafter
+    with a model may also have `asking`, the same as a generator that yields each `Question` to its model, so that the drafts
+    of many texts share its passes; see `drafting`.
     """
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft: ...
+
+
+def drafting(drafter: Drafter, tokens: Tokens, gamma: int, chance: Chance) -> Asking[Draft]:
+    """What the drafter proposes, by `asking` where it has that, its questions passed on to whoever drives.
+
+    A class below the one that wrote `asking` may propose otherwise: then its `propose` is what counts.
+
+    >>> import refspec
+    >>> from refspec.decoding.question import at_once
+    >>> drafter = refspec.ModelDrafter(refspec.TableLM({(): [0.5, 0.5]}))
+    >>> at_once(refspec.draft.drafting(drafter, (0,), 2, refspec.Tape([0.1, 0.9]))).tokens
+    (0, 1)
+    """
+    places = (vars(each) for each in (drafter, *type(drafter).__mro__) if hasattr(each, "__dict__"))
+    if "asking" in next((names for names in places if "propose" in names or "asking" in names), ()):
+        return (yield from drafter.asking(tokens, gamma, chance))  # type: ignore[attr-defined]
+    return drafter.propose(tokens, gamma, chance)
 
 
 def positions_left(language_model: LanguageModel, tokens: Tokens, gamma: int) -> int:

@@ -7,11 +7,12 @@ from typing import Any
 
 from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
-from refspec.decoding.draft import Draft, Drafter
+from refspec.decoding.draft import Draft, Drafter, drafting
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.draft.state import state_of
 from refspec.decoding.lm import Tokens
 from refspec.decoding.optional import optional
+from refspec.decoding.question import Asking, at_once
 
 
 class AdaptiveDrafter:
@@ -65,11 +66,14 @@ class AdaptiveDrafter:
         return self._seen, self._drafted, counts, state_of(self.drafter)
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
+        return at_once(self.asking(tokens, gamma, chance))
+
+    def asking(self, tokens: Tokens, gamma: int, chance: Chance) -> Asking[Draft]:
         self._learn(tokens)
         verify = self.profile.behind(len(tokens))[: gamma + 1]
         costs = [cost + drafted * self.draft_cost for drafted, cost in enumerate(verify)]
         wanted = best_draft_length(self.forecast(tokens, len(costs) - 1), costs, max(1.0, self._tokens / self._cost))
-        draft = self.drafter.propose(tokens, wanted, chance)
+        draft = yield from drafting(self.drafter, tokens, wanted, chance)
         self._seen, self._drafted = tokens, draft.tokens
         # Charged for what was asked, not for what came: where a draft stopped tells of tokens behind the rejection (N6)
         self._cost += costs[wanted]

@@ -9,6 +9,7 @@ from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft, positions_left
 from refspec.decoding.lm import LanguageModel, Tokens
+from refspec.decoding.question import Asking, Question, at_once
 from refspec.numeric import number
 
 
@@ -38,10 +39,13 @@ class ModelDrafter:
         return brief(self, short(self.language_model, 120), *stops)
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
+        return at_once(self.asking(tokens, gamma, chance))
+
+    def asking(self, tokens: Tokens, gamma: int, chance: Chance) -> Asking[Draft]:
         start = len(tokens)
         rows = []
         for _ in range(positions_left(self.language_model, tokens, gamma)):
-            row = self.language_model.probs(tokens)[-1]
+            row = (yield Question(self.language_model, tokens))[-1]
             token = self.guess(row, len(tokens), chance)
             rows.append(row)
             tokens += (token,)
