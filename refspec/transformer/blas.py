@@ -1,7 +1,9 @@
-"""Which BLAS NumPy runs on: the name of its kernel, and its threads."""
+"""Which BLAS NumPy runs on: the name of its kernel, its threads, and who made the processor."""
 
 import ctypes
+import platform
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 # OpenBLAS kernels that have the no-copy product for small operands (AVX-512; AMD Zen 4 and later report one of these).
@@ -10,6 +12,16 @@ NO_COPY_KERNELS = ("skylakex", "cooperlake", "sapphirerapids")
 
 def has_no_copy(kernel: str) -> bool:
     return kernel.lower() in NO_COPY_KERNELS
+
+
+@cache
+def made_by_amd() -> bool:
+    """Whether the processor is one of AMD's, as Linux says, or else Python."""
+    try:
+        said = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no Linux
+        said = platform.processor()
+    return "AuthenticAMD" in said
 
 
 def blas_kernel() -> str:

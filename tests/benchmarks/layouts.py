@@ -13,7 +13,7 @@ import numpy as np
 from two_builds import PAUSE, processor
 
 from refspec.transformer.blas import blas_kernel, blas_threads
-from refspec.transformer.linear import Columns, Rows, transposed
+from refspec.transformer.linear import Columns, Panels, Rows, transposed
 
 LAYER = [(960, 576), (576, 576), (3072, 576), (576, 1536)]  # out, in: q, k and v; output; gate and up; down
 SHAPES = [*LAYER * 30, (49152, 576)]
@@ -28,6 +28,7 @@ def main() -> None:
     weights = [random.standard_normal(shape, dtype=np.float32) for shape in SHAPES]
     layouts = {
         "file's rows": [Rows(weight) for weight in weights],
+        "panels": [Panels.of(weight) for weight in weights],
         "columns": [Columns(transposed(weight), len(weight)) for weight in weights],
     }
     print(f"{processor()}, BLAS kernel {blas_kernel()}, {blas_threads()} threads; milliseconds")

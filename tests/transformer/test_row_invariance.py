@@ -11,14 +11,15 @@ import pytest
 from folders import GPT2, LLAMA, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernels import named, run_on
 from safetensors.numpy import load_file, save_file
 
 import refspec
 from refspec.transformer import gpt2, llama
 from refspec.transformer import linear as linear_module
-from refspec.transformer.linear import Columns, Rows, counts_agree, linear
+from refspec.transformer.linear import Columns, Panels, Rows, by_blocks, by_panels, counts_agree, linear
 
-KERNELS = ("SkylakeX", "Haswell")  # of which the first gets `Rows` where its product is there, or else what the second gets
+KERNELS = ("SkylakeX", "SkylakeX AMD", "Haswell")  # `Rows` and `Panels` where their product agrees, else `Columns`, as the third
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,7 +35,7 @@ def small_limits() -> Iterator[None]:
 
 def load(config: dict[str, Any], kernel: str, dtype: Any = np.float32, *, row_invariant: bool = True) -> refspec.Model:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear_module, "blas_kernel", lambda: kernel)
+        run_on(kernel, patch)
         path = write_folder(Path(folder), config | {"eos_token_id": None}, tokenizer=False)
         return refspec.load(path, dtype=dtype, row_invariant=row_invariant)
 
@@ -147,7 +148,7 @@ def near_ties(folder: Path, config: dict[str, Any]) -> Path:
 def test_greedy_and_coupled_speculation_print_the_plain_tokens(
     config: dict[str, Any], kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear_module, "blas_kernel", lambda: kernel)
+    run_on(kernel, monkeypatch)
     model = refspec.load(near_ties(tmp_path / "target", config), row_invariant=True)
     draft = refspec.load(write_folder(tmp_path / "draft", config, seed=1, tokenizer=False))
     prompt = [7, 8, 9] * 9
@@ -185,7 +186,7 @@ def test_a_weight_gives_a_row_the_same_bits_whatever_is_beside_it(
     """Widths of real models, where an ordinary product adds up a row in several blocks; and rows that lie column by column."""
     random = np.random.default_rng(0)
     weight, x = random.standard_normal(shape).astype(dtype), random.standard_normal((130, shape[1])).astype(dtype, order=order)
-    product = linear(weight, row_invariant=True, kernel=kernel)
+    product = linear(weight, row_invariant=True, **named(kernel))
     alone = bits(np.concatenate([product(row[None]) for row in x]))
     for n in (*range(2, 20), 31, 96, 130):
         assert bits(product(x[-n:])) == alone[-n:]
@@ -193,7 +194,10 @@ def test_a_weight_gives_a_row_the_same_bits_whatever_is_beside_it(
 
 @pytest.mark.parametrize("out", [1, 32, 77, 3072])
 @pytest.mark.parametrize("width", [1, 33, 576, 4096])
-def test_no_number_of_rows_is_used_that_was_not_tried(out: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("layout", "multiply"), [(Rows, by_blocks), (Panels.of, by_panels)], ids=["rows", "panels"])
+def test_no_number_of_rows_is_used_that_was_not_tried(
+    layout: Any, multiply: Any, out: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     used: set[tuple[int, int]] = set()
     original = np.matmul
 
@@ -202,11 +206,11 @@ def test_no_number_of_rows_is_used_that_was_not_tried(out: int, width: int, monk
         return original(x, weight, out)
 
     monkeypatch.setattr(np, "matmul", watched)
-    if not counts_agree(out, width):
-        pytest.skip("the product of this BLAS kernel differs from place to place, so that `Rows` are not used")
+    if not counts_agree(multiply, out, width):
+        pytest.skip("the product of this BLAS kernel differs from place to place, so that it is not used")
     tried = used.copy()
     used.clear()
-    product = Rows(np.ones((out, width), np.float32), row_invariant=True)
+    product = layout(np.ones((out, width), np.float32), row_invariant=True)
     for n in (*range(1, 40), 100):
         assert product(np.ones((n, width), np.float32)).shape == (n, out)
     assert used <= tried
@@ -224,19 +228,26 @@ def number_of_rows_matters(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return x @ weight.T if len(x) < 9 else x[:, :half] @ weight[:, :half].T + x[:, half:] @ weight[:, half:].T
 
 
+AVX512 = [("SkylakeX", "by_blocks", Rows), ("SkylakeX AMD", "by_panels", Panels)]
+
+
 @pytest.mark.parametrize("product", [last_place_differs, number_of_rows_matters])
-def test_a_product_whose_rows_differ_is_not_used(product: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_module, "by_blocks", product)
+@pytest.mark.parametrize(("kernel", "name", "layout"), AVX512)
+def test_a_product_whose_rows_differ_is_not_used(
+    product: Any, kernel: str, name: str, layout: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_module, name, product)
     weight = np.ones((132, 48), np.float32)  # says nothing about rounding: the numbers that are tried are not the weight's
-    found = linear(weight, row_invariant=True, kernel="SkylakeX")
+    found = linear(weight, row_invariant=True, **named(kernel))
     assert isinstance(found, Columns)
     assert found.row_invariant
-    assert isinstance(linear(weight, kernel="SkylakeX"), Rows)
+    assert isinstance(linear(weight, **named(kernel)), layout)
 
 
-def test_a_product_whose_rows_agree_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_module, "by_blocks", lambda x, weight: np.stack([weight @ row for row in x]))
-    assert isinstance(linear(np.ones((64, 48), np.float32), row_invariant=True, kernel="SkylakeX"), Rows)
+@pytest.mark.parametrize(("kernel", "name", "layout"), AVX512)
+def test_a_product_whose_rows_agree_is_used(kernel: str, name: str, layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_module, name, lambda x, weight: np.stack([weight @ row for row in x]))
+    assert isinstance(linear(np.ones((64, 48), np.float32), row_invariant=True, **named(kernel)), layout)
 
 
 # ---- without it
@@ -262,8 +273,15 @@ def test_without_the_flag_every_layout_multiplies_its_rows_at_once(n: int) -> No
     random = np.random.default_rng(0)
     weight, x = (random.standard_normal(shape, dtype=np.float32) for shape in [(64, 40), (n, 40)])
     filled = np.concatenate([x, np.zeros((-n % 8, 40), np.float32)])
-    columns = linear(weight, kernel="Haswell")
+    columns = linear(weight, **named("Haswell"))
     side_by_side = np.concatenate([filled @ panel for panel in columns.weight], axis=1)
     assert np.array_equal(columns(x), side_by_side[:n, :64])
     at_once = np.concatenate([x @ block.T for block in weight.reshape(2, 32, 40)], axis=1) if n <= Rows.FEW else x @ weight.T
     assert np.array_equal(Rows(weight)(x), at_once)
+    panels = Panels.of(weight)
+    filled = np.concatenate([x, np.zeros((6 - n if 2 < n < 6 else n % 2, 40), np.float32)])
+    if n < Panels.MANY:
+        at_once = np.concatenate([filled @ panel for panel in panels.weight], axis=1)[:n]
+    else:
+        at_once = x @ np.concatenate(list(panels.weight), axis=1)
+    assert np.array_equal(panels(x), at_once)

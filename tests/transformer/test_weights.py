@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from folders import GPT2, LLAMA, write_folder
+from kernels import named, run_on
 from safetensors.numpy import load_file, save_file
 
 import refspec
 from refspec.transformer import linear as linear_module
-from refspec.transformer.linear import Columns, Rows, linear, transposed
+from refspec.transformer import shelf
+from refspec.transformer.linear import Columns, Panels, Rows, linear, transposed
 from refspec.transformer.mapping import let_go
 from refspec.transformer.weights import Checkpoint, tensor_headers
 
@@ -157,7 +159,7 @@ def test_a_float32_tensor_is_the_file(tmp_path: Path) -> None:
     tensor = Checkpoint(tmp_path).read("x", 130, 70)
     assert isinstance(owner(tensor), mmap.mmap)
     assert not tensor.flags.writeable
-    kept = linear(tensor, kernel="SkylakeX")
+    kept = linear(tensor, **named("SkylakeX"))
     assert isinstance(kept, Rows)
     assert np.shares_memory(kept.weight, tensor)
 
@@ -183,13 +185,13 @@ def test_what_was_let_go_is_still_there(tmp_path: Path) -> None:
     assert np.array_equal(tensor, numbers)
 
 
-@pytest.mark.parametrize("kernel", ["SkylakeX", "Haswell"])
+@pytest.mark.parametrize("kernel", ["SkylakeX", "SkylakeX AMD", "Haswell"])
 def test_a_transposed_weight_lets_go_of_the_array_it_came_from(kernel: str) -> None:
     """GPT-2 stores [in, out]: what is kept must not be a view that holds the file's order in memory as well."""
     stored = np.ones((8, 3072), np.float32)
-    kept = linear(stored.T, kernel=kernel)
+    kept = linear(stored.T, **named(kernel))
     assert not np.shares_memory(kept.weight, stored)
-    assert owner(kept.weight).nbytes == stored.nbytes
+    assert owner(kept.weight).nbytes in (stored.nbytes, shelf.BLOCK)
 
 
 # ---- two layouts of one product
@@ -206,8 +208,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear_module, "blas_threads", lambda: 2)
 
 
-def layouts(weight: np.ndarray) -> list[Rows | Columns]:
-    return [Rows(weight), Columns(transposed(weight), len(weight))]
+def layouts(weight: np.ndarray) -> list[Rows | Panels | Columns]:
+    return [Rows(weight), Panels.of(weight), Columns(transposed(weight), len(weight))]
 
 
 @pytest.mark.usefixtures("small")
@@ -235,9 +237,9 @@ def test_one_core_and_two_give_the_same_bits(shape: tuple[int, int], monkeypatch
     for n in (2, 5, 36):
         x = random.standard_normal((n, shape[1]), dtype=np.float32)
         monkeypatch.setattr(linear_module, "blas_threads", lambda: 2)
-        two = Rows(weight)(x)
+        two = [layout(weight)(x) for layout in (Rows, Panels.of)]
         monkeypatch.setattr(linear_module, "blas_threads", lambda: 1)
-        assert np.array_equal(Rows(weight)(x), two)
+        assert all(np.array_equal(layout(weight)(x), y) for layout, y in zip((Rows, Panels.of), two, strict=True))
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (3072, 2), (3073, 2), (50257, 1)], ids=str)
@@ -255,8 +257,9 @@ def test_panels_hold_the_weight_and_zeros(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("name", ["SkylakeX", "skylakex", "Cooperlake", "SapphireRapids"])
-def test_avx512_kernels_take_the_file_s_layout_in_float32_only(name: str) -> None:
-    assert isinstance(linear(np.ones((3072, 3), np.float32), kernel=name), Rows)
+def test_avx512_kernels_take_the_file_s_layout_or_panels_in_float32_only(name: str) -> None:
+    assert isinstance(linear(np.ones((3072, 3), np.float32), kernel=name, amd=False), Rows)
+    assert isinstance(linear(np.ones((3072, 3), np.float32), kernel=name, amd=True), Panels)
     assert isinstance(linear(np.ones((3, 3), np.float64), kernel=name), Columns)
 
 
@@ -266,9 +269,9 @@ def test_other_kernels_get_columns(name: str, dtype: Any) -> None:
     assert isinstance(linear(np.ones((3, 3), dtype), kernel=name), Columns)
 
 
-@pytest.mark.parametrize(("name", "layout"), [("SkylakeX", Rows), ("Haswell", Columns)])
+@pytest.mark.parametrize(("name", "layout"), [("SkylakeX", Rows), ("SkylakeX AMD", Panels), ("Haswell", Columns)])
 def test_without_a_name_the_running_kernel_decides(name: str, layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_module, "blas_kernel", lambda: name)
+    run_on(name, monkeypatch)
     assert isinstance(linear(np.ones((3, 3), np.float32)), layout)
 
 
@@ -278,11 +281,12 @@ def test_every_layout_runs_the_whole_model_to_the_same_logits(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, logits = write_folder(tmp_path, config), {}
-    for name, layout in (("SkylakeX", Rows), ("Haswell", Columns)):
-        monkeypatch.setattr(linear_module, "blas_kernel", lambda name=name: name)
+    for name, layout in (("SkylakeX", Rows), ("SkylakeX AMD", Panels), ("Haswell", Columns)):
+        run_on(name, monkeypatch)
         model = refspec.load(folder)
         assert isinstance(model.network.head, layout)
         logits[layout] = model.logits(TOKENS)
     assert 1 < np.abs(logits[Rows]).max() < 20
     # 6e-8 of logits of that size, over a few hundred roundings in another order
     assert np.abs(logits[Columns] - logits[Rows]).max() < 1e-4
+    assert np.abs(logits[Panels] - logits[Rows]).max() < 1e-4
