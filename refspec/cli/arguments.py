@@ -29,6 +29,16 @@ JSONL: each line is an object with "prompt" (a text or token ids) or "messages" 
 Its answer is one line as --json prints it, with the number of the line; "id" and "labels" are copied, and other keys
 refused. A bad line is reported on standard error and the others go on; the exit code is then 2."""
 
+TRACE = """\
+The text and the figures come as from `refspec generate`, whose options it takes. Beside them it writes one page, which
+needs no network: each round with its draft, the target's probabilities, the coin, the residual, and the rows of the
+caches. Of a distribution the page names the likeliest tokens and sums the others."""
+
+TRACE_EPILOG = """\
+examples:
+  refspec trace "ROMEO:" --html trace.html
+  refspec trace --chat "Name three colours." --model smollm2-135m --ngram --html trace.html"""
+
 BENCH = """\
 Measure what passes cost on this machine, then decode a file of prompts plainly and speculatively in turn, and show the
 speed-up beside what the costs predict. A few minutes on SmolLM2-135M; --quick takes one."""
@@ -162,11 +172,15 @@ NEEDS = {
     ),
     "bench": (Needs(("--profile",), lambda options: options.gamma == "auto", "without --gamma auto; give both or neither"),),
 }
+NEEDS["trace"] = NEEDS["generate"]
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Raises BadArgument for those that are none, and for those that would change nothing."""
     options = parser().parse_args(arguments)
+    if options.command == "trace" and options.model is None:
+        options.model = "tiny-target"
+        options.draft = options.draft or (None if options.ngram else "tiny-draft")
     for needs in NEEDS.get(options.command, ()):
         for option in needs.options:
             if option in options.given and not needs.effective(options):
@@ -197,10 +211,48 @@ def parser() -> argparse.ArgumentParser:
         )
 
     command = add("generate", "continue a text", GENERATE, f"{about_rules()}\n\n{GENERATE_EPILOG}")
+    prompt, end = add_generation(command)
+    prompt.add_argument("--jsonl", metavar="FILE", help="many prompts, one a line, from a file or - (see below)")
+    end.add_argument("--json", action="store_true", help="print one JSON object instead: text, ids, rounds and figures")
+
+    short = "write a page to step through the rounds of a text"
+    command = add("trace", short, TRACE, f"{about_rules()}\n\n{TRACE_EPILOG}")
+    _, end = add_generation(command, default="tiny-target, and tiny-draft to draft")
+    end.add_argument("--html", metavar="FILE", required=True, help="the page to write; a file of that name is replaced")
+    command.set_defaults(jsonl=None)
+
+    command = add("prove", "check a rule exactly, on models of fractions", PROVE, f"{about_rules()}\n\n{PROVE_EPILOG}")
+    command.add_argument("--verify", choices=RULES, default="token", metavar="RULE", help="the rule, see below (%(default)s)")
+    command.add_argument("--mutant", metavar="NAME", help="a planted bug of a rule or a drafter instead; list names them")
+    command.add_argument("--vocab", type=int, metavar="N", default=3, help="tokens in the vocabulary (%(default)s)")
+    command.add_argument("--gamma", type=int, metavar="N", default=2, help="drafted tokens a round (%(default)s)")
+    command.add_argument("--horizon", type=int, metavar="N", default=4, help="tokens of text (%(default)s)")
+    command.add_argument("--models", type=int, metavar="N", default=5, help="how many pairs of models to draw (%(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of the models (%(default)s)")
+    command.add_argument("--json", action="store_true", help="print one JSON object instead, its fractions as strings")
+
+    add_bench(add("bench", "measure this machine, and what speculation gains on it", BENCH, BENCH_EPILOG))
+    command = add("calibrate", "measure once what --gamma auto goes by", CALIBRATE, CALIBRATE_EPILOG)
+    command.add_argument("--model", help="the target (smollm2-135m if it was fetched, else tiny-target)")
+    drafter = command.add_mutually_exclusive_group()
+    drafter.add_argument("--draft", metavar="MODEL", help="a smaller model, to measure its cost too (tiny-draft for tiny-target)")
+    drafter.add_argument("--ngram", action="store_true", help="measure no draft model, and keep the cost that one had before")
+    command.add_argument("--row-invariant", action="store_true", help="for generate --row-invariant, whose costs are others")
+    command.add_argument("--even-if-busy", action="store_true", help="save figures that did not settle")
+    short = "list the models that are known and those on disk"
+    add("models", short, f"{short.capitalize()}.")
+
+    command = add("demo", "show speculative decoding at work", DEMO, DEMO_EPILOG)
+    command.add_argument("--gamma", type=int, metavar="N", default=4, help="drafted tokens a round (%(default)s)")
+    command.add_argument("--seed", type=int, default=1, help="the same seed gives the same texts (%(default)s)")
+    return top
+
+
+def add_generation(command: argparse.ArgumentParser, default: str = "") -> tuple[Any, Any]:
+    """What `generate` and `trace` share. The groups "prompt" and "length and output" take what each has of its own."""
     prompt = command.add_argument_group("prompt")
     prompt.add_argument("prompt", nargs="?", metavar="PROMPT", help="a text; standard input if it is - or left out")
     prompt.add_argument("--file", help="read the prompt from a file; as from a pipe, the newline at its very end is left out")
-    prompt.add_argument("--jsonl", metavar="FILE", help="many prompts, one a line, from a file or - (see below)")
     prompt.add_argument("--chat", action="store_true", help="say it to the model as a user, by its own chat template")
     prompt.add_argument("--date", metavar="DATE", help="what a chat template takes for today, such as 2026-11-27 (today)")
     prompt.add_argument(
@@ -216,7 +268,8 @@ def parser() -> argparse.ArgumentParser:
     )
 
     models = command.add_argument_group("models")
-    models.add_argument("--model", required=True, help="the target: a folder, or a name that `refspec models` lists")
+    target = "the target: a folder, or a name that `refspec models` lists" + (default and f" ({default})")
+    models.add_argument("--model", required=not default, help=target)
     drafter = models.add_mutually_exclusive_group()
     drafter.add_argument("--draft", metavar="MODEL", help="draft with a smaller model")
     drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before")
@@ -247,33 +300,7 @@ def parser() -> argparse.ArgumentParser:
         help="what ends the text, in place of the model's own end tokens: a token id if it is all digits, else a text, which is "
         "not shown; repeat it for several",
     )
-    end.add_argument("--json", action="store_true", help="print one JSON object instead: text, ids, rounds and figures")
-
-    command = add("prove", "check a rule exactly, on models of fractions", PROVE, f"{about_rules()}\n\n{PROVE_EPILOG}")
-    command.add_argument("--verify", choices=RULES, default="token", metavar="RULE", help="the rule, see below (%(default)s)")
-    command.add_argument("--mutant", metavar="NAME", help="a planted bug of a rule or a drafter instead; list names them")
-    command.add_argument("--vocab", type=int, metavar="N", default=3, help="tokens in the vocabulary (%(default)s)")
-    command.add_argument("--gamma", type=int, metavar="N", default=2, help="drafted tokens a round (%(default)s)")
-    command.add_argument("--horizon", type=int, metavar="N", default=4, help="tokens of text (%(default)s)")
-    command.add_argument("--models", type=int, metavar="N", default=5, help="how many pairs of models to draw (%(default)s)")
-    command.add_argument("--seed", type=int, default=0, help="of the models (%(default)s)")
-    command.add_argument("--json", action="store_true", help="print one JSON object instead, its fractions as strings")
-
-    add_bench(add("bench", "measure this machine, and what speculation gains on it", BENCH, BENCH_EPILOG))
-    command = add("calibrate", "measure once what --gamma auto goes by", CALIBRATE, CALIBRATE_EPILOG)
-    command.add_argument("--model", help="the target (smollm2-135m if it was fetched, else tiny-target)")
-    drafter = command.add_mutually_exclusive_group()
-    drafter.add_argument("--draft", metavar="MODEL", help="a smaller model, to measure its cost too (tiny-draft for tiny-target)")
-    drafter.add_argument("--ngram", action="store_true", help="measure no draft model, and keep the cost that one had before")
-    command.add_argument("--row-invariant", action="store_true", help="for generate --row-invariant, whose costs are others")
-    command.add_argument("--even-if-busy", action="store_true", help="save figures that did not settle")
-    short = "list the models that are known and those on disk"
-    add("models", short, f"{short.capitalize()}.")
-
-    command = add("demo", "show speculative decoding at work", DEMO, DEMO_EPILOG)
-    command.add_argument("--gamma", type=int, metavar="N", default=4, help="drafted tokens a round (%(default)s)")
-    command.add_argument("--seed", type=int, default=1, help="the same seed gives the same texts (%(default)s)")
-    return top
+    return prompt, end
 
 
 def add_bench(command: argparse.ArgumentParser) -> None:

@@ -58,9 +58,12 @@ class Engine:
 
     def answer(self, request: Request, output: Output, **more: Any) -> str:
         """The JSON of one generation: one line of ASCII, which every reader and every console takes."""
+        return json.dumps({**request.labels, **more, **as_json(output), **self.made_by(request)}, allow_nan=False)
+
+    def made_by(self, request: Request) -> dict[str, Any]:
+        """The models, the rule and the settings, by the names of their options."""
         drafter = {"draft": "ngram" if self.options.ngram else self.options.draft, "verify": self.options.verify}
-        made_by = {"model": self.model.name, **drafter, **request.settings}
-        return json.dumps({**request.labels, **more, **as_json(output), **made_by}, allow_nan=False)
+        return {"model": self.model.name, **drafter, **request.settings}
 
 
 def as_prompt(model: Model, request: Request) -> str | Tokens | Messages:
@@ -79,5 +82,7 @@ def template_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def tokenizer_of(model: Model) -> Tokenizer:
     if model.tokenizer is None:
-        raise BadArgument(f'{model.name} has no tokenizer.json; give token ids, as {{"prompt": [1, 2]}} in a line of --jsonl')
+        raise BadArgument(
+            f'{model.name} has no tokenizer.json; give token ids, as {{"prompt": [1, 2]}} in a line of `refspec generate --jsonl`'
+        )
     return model.tokenizer

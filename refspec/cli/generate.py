@@ -40,7 +40,7 @@ def prompt_of(options: argparse.Namespace) -> str:
     if options.prompt not in (None, "-"):
         return str(options.prompt)
     if options.prompt is None and sys.stdin.isatty():
-        raise BadArgument("no prompt; give a text, --file FILE or --jsonl FILE, or pipe the text in")
+        raise BadArgument("no prompt; give a text or a file, or pipe the text in")
     return read_text("-")
 
 

@@ -78,13 +78,28 @@ class Tested:
 
 
 @dataclass(frozen=True)
+class Picked:
+    """One token that a rule drew: from which weights [v], by which uniform (None where unknown, as in a race), and which."""
+
+    weights: Array
+    u: float | None
+    token: int
+
+    __repr__ = by_fields
+
+
+@dataclass(frozen=True)
 class Record:
-    """What a round looked at: the draft and its distributions, the target's rows [n + 1, v], each test, the rule's answer."""
+    """What a round looked at: the draft and its distributions, the target's rows [n + 1, v], each test, the rule's answer.
+
+    picked: what the rule drew, in order. Behind a rejection, its weights are the residual.
+    """
 
     draft: Draft
     target_probs: Array
     tested: tuple[Tested, ...]
     verdict: Verdict
+    picked: tuple[Picked, ...] = ()
 
     def __repr__(self) -> str:
         drafted, tested, v = len(self.draft.tokens), len(self.tested), self.target_probs.shape[-1]
@@ -127,17 +142,18 @@ def recorded(verify: Rule) -> Rule:
     def rule(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
         witness = Witness(chance)
         verdict = verify(draft, target_probs, witness)
-        return replace(verdict, record=Record(draft, target_probs, tuple(witness.tested), verdict))
+        return replace(verdict, record=Record(draft, target_probs, tuple(witness.tested), verdict, tuple(witness.picked)))
 
     return rule
 
 
 class Witness:
-    """A Chance that writes down every test another one answers."""
+    """A Chance that writes down every test another one answers, and every token it draws."""
 
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
         self.tested: list[Tested] = []
+        self.picked: list[Picked] = []
 
     def accept(self, p: Any, q: Any) -> bool:
         accepted = self._chance.accept(p, q)
@@ -145,7 +161,11 @@ class Witness:
         return accepted
 
     def pick(self, weights: Array) -> int:
-        return self._chance.pick(weights)
+        token = self._chance.pick(weights)
+        self.picked.append(Picked(weights, getattr(self._chance, "u", None), token))
+        return token
 
     def race(self, key: int, weights: Array) -> int:
-        return self._chance.race(key, weights)
+        token = self._chance.race(key, weights)
+        self.picked.append(Picked(weights, None, token))
+        return token
