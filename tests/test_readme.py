@@ -109,13 +109,13 @@ def test_the_probabilities_are_those_of_the_program() -> None:
 
 
 def test_the_rules_and_drafters_of_ones_own_are_off_by_what_the_page_says() -> None:
-    page = (ROOT / "docs" / "exactness.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "test-your-engine.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```python\n(.*?)\n```$", page, re.M | re.S)
     names: dict[str, Any] = {}
     *first, last = ast.parse(program).body
-    exec(compile(ast.Module(first, []), "exactness.md", "exec"), names)
+    exec(compile(ast.Module(first, []), "test-your-engine.md", "exec"), names)
     assert isinstance(last, ast.Expr)
-    found = eval(compile(ast.Expression(last.value), "exactness.md", "eval"), names)
+    found = eval(compile(ast.Expression(last.value), "test-your-engine.md", "eval"), names)
     assert f"# {found}" == program.splitlines()[-1]
 
 
