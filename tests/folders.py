@@ -48,6 +48,8 @@ GPT2: dict[str, Any] = {
     "eos_token_id": END_ID,
 }
 
+BIGCODE: dict[str, Any] = GPT2 | {"model_type": "gpt_bigcode", "activation_function": "gelu"}
+
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
@@ -94,13 +96,15 @@ def gpt2_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
         "transformer.ln_f.weight": (d,),
         "transformer.ln_f.bias": (d,),
     }
-    matrices = {"attn.c_attn": (d, 3 * d), "attn.c_proj": (d, d), "mlp.c_fc": (d, inner), "mlp.c_proj": (inner, d)}
+    fused = d + 2 * config.kv_heads * d // config.heads
+    matrices = {"attn.c_attn": (d, fused), "attn.c_proj": (d, d), "mlp.c_fc": (d, inner), "mlp.c_proj": (inner, d)}
+    turned = config.model_type == "gpt_bigcode"
     for i in range(config.layers):
         layer = f"transformer.h.{i}"
         for norm in ("ln_1", "ln_2"):
             found |= {f"{layer}.{norm}.weight": (d,), f"{layer}.{norm}.bias": (d,)}
         for name, shape in matrices.items():
-            found |= {f"{layer}.{name}.weight": shape, f"{layer}.{name}.bias": shape[1:]}
+            found |= {f"{layer}.{name}.weight": shape[::-1] if turned else shape, f"{layer}.{name}.bias": shape[1:]}
     return found
 
 

@@ -37,6 +37,7 @@ GPT2: dict[str, Any] = {
     "bos_token_id": 0,
     "eos_token_id": 1,
 }
+BIGCODE: dict[str, Any] = GPT2 | {"model_type": "gpt_bigcode", "activation_function": "gelu"}
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "vocab_size": VOCAB,
@@ -74,6 +75,9 @@ TIED = {"tie_word_embeddings": True}
 CASES: dict[str, dict[str, Any]] = {
     "gpt2-tied": GPT2 | TIED,
     "gpt2-untied": GPT2 | {"tie_word_embeddings": False, "n_inner": 32},
+    "bigcode-one-key-head": BIGCODE | TIED,
+    "bigcode-all-heads": BIGCODE
+    | {"multi_query": False, "activation_function": "gelu_pytorch_tanh", "tie_word_embeddings": False},
     "llama-tied": LLAMA | TIED,
     "llama-untied": LLAMA,
     "llama-biases": LLAMA | {"attention_bias": True, "mlp_bias": True},

@@ -13,7 +13,7 @@ FILE = Path(__file__).parent / "transformer" / "published_configs.json"
 VOCAB = 97
 SIZES = {
     "vocab_size": VOCAB, "max_position_embeddings": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "n_positions": 64, "n_ctx": 64, "n_embd": 24, "n_head": 3, "n_layer": 2,
+    "num_attention_heads": 4, "n_positions": 64, "n_ctx": 64, "n_embd": 24, "n_head": 3, "n_layer": 2, "n_inner": 40,
 }  # fmt: skip
 
 
@@ -23,10 +23,12 @@ def published() -> dict[str, dict[str, Any]]:
 
 
 def shrunk(config: dict[str, Any]) -> dict[str, Any]:
-    small = config | {key: size for key, size in SIZES.items() if key in config}
+    small = config | {key: size for key, size in SIZES.items() if config.get(key) is not None}
     heads, groups, width = (config.get(key) for key in ("num_attention_heads", "num_key_value_heads", "head_dim"))
     if groups:
         small["num_key_value_heads"] = 4 if groups == heads else 2
+    if config["model_type"] == "gpt_bigcode" and groups:  # the same as multi_query, said again
+        small["num_key_value_heads"] = 1 if groups == 1 else 3
     if width:  # of its own, or what hidden_size says as well
         small["head_dim"] = 8 if heads * width == config["hidden_size"] else 10
     if config.get("layer_types"):

@@ -79,10 +79,11 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer, context: int) -> None:
 def load_gpt2(folder: Path) -> TorchGPT2:
     """The GPT-2 of a folder, in float32. Its files are read and checked by refspec."""
     config = read_config(folder)
-    if not isinstance(config, GPT2Config):
+    if not isinstance(config, GPT2Config) or config.model_type != "gpt2":
         raise UnsupportedModel(f"{folder} is of type {config.model_type}; a GPT-2 is needed here")
-    if (config.inner, config.norm_eps, config.tied) != (4 * config.width, 1e-5, True):
-        raise UnsupportedModel(f"{folder} is no plain GPT-2: n_inner, layer_norm_epsilon or tie_word_embeddings is unusual")
+    if (config.inner, config.norm_eps, config.tied, config.exact_gelu) != (4 * config.width, 1e-5, True, False):
+        unusual = "n_inner, layer_norm_epsilon, activation_function or tie_word_embeddings is unusual"
+        raise UnsupportedModel(f"{folder} is no plain GPT-2: {unusual}")
     model = TorchGPT2(Shape(config.vocab_size, config.context, config.layers, config.width, config.heads))
     checkpoint = Checkpoint(folder)
     prefix = "" if "transformer.wte.weight" in checkpoint else "transformer."  # the original gpt2 lacks it

@@ -94,7 +94,8 @@ class ByTransformers:
 def load_network(folder: Path) -> Network:
     """The model of a folder, in float32, for evaluation until someone says `train()`."""
     config = read_config(folder)
-    network = OwnGPT2(load_gpt2(folder), load_tokenizer(folder)) if isinstance(config, GPT2Config) else by_transformers(folder)
+    own = config.model_type == "gpt2"
+    network = OwnGPT2(load_gpt2(folder), load_tokenizer(folder)) if own else by_transformers(folder)
     network.module.eval()
     return network
 
@@ -104,7 +105,7 @@ def by_transformers(folder: Path) -> ByTransformers:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
     except ImportError as error:
-        raise MissingLibrary("a model of the Llama family needs transformers here: pip install '.[peers]'") from error
+        raise MissingLibrary("any model but GPT-2 needs transformers here: pip install '.[peers]'") from error
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would break into ours at every save
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # a tensor that is missing is said in one line, below
     tensor_headers(folder)  # damaged files are refused in one line

@@ -15,7 +15,7 @@ from refspec.transformer.keys import Keys, Merged
 
 @dataclass(frozen=True)
 class GPT2Config:
-    """gpt2, distilgpt2, medium, large, xl."""
+    """GPT-2 in every size, and GPT-BigCode: SantaCoder, StarCoder, Granite's code model of 20B."""
 
     model_type: str
     vocab_size: int
@@ -23,9 +23,11 @@ class GPT2Config:
     layers: int
     width: int
     heads: int
+    kv_heads: int  # one where all heads share it, as in most of GPT-BigCode
     inner: int
     norm_eps: float
     tied: bool
+    exact_gelu: bool
 
     def __repr__(self) -> str:
         return brief(self, size_of(self))
@@ -81,7 +83,17 @@ def size_of(config: Config) -> str:
 
 
 # model_type, and how the names of its classes begin
-FAMILIES = {"gpt2": "GPT2", "llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "granite": "Granite"}
+FAMILIES = {
+    "gpt2": "GPT2",
+    "gpt_bigcode": "GPTBigCode",
+    "llama": "Llama",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+    "granite": "Granite",
+}
+# names of two functions, the default first: GELU by its tanh form, and by the normal distribution function itself
+TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate")
+EXACT_GELU = ("gelu", "gelu_python")
 
 
 def read_config(folder: Path) -> Config:
@@ -100,7 +112,7 @@ def read_config(folder: Path) -> Config:
             f"{path}: model_type is {short(model_type)}; refspec runs {', '.join(FAMILIES)} (see refspec/transformer)"
         )
     check_class(keys)
-    config = gpt2_config(keys) if model_type == "gpt2" else llama_config(keys)
+    config = gpt2_config(keys) if model_type.startswith("gpt") else llama_config(keys)
     keys.judge_the_rest()
     keys.raise_what_was_refused()
     return config
@@ -115,24 +127,31 @@ def check_class(keys: Keys) -> None:
 
 
 def gpt2_config(keys: Keys) -> GPT2Config:
-    # names of one function
-    keys.must_be("activation_function", "gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate")
+    kind = keys.given["model_type"]
+    keys.must_be("activation_function", *TANH_GELU, *EXACT_GELU)
     keys.also_called("n_positions", "max_position_embeddings")
     keys.also_called("n_embd", "hidden_size")
     keys.also_called("n_layer", "num_hidden_layers")
     keys.also_called("n_head", "num_attention_heads")
     width, heads = keys.count("n_embd"), keys.count("n_head")
     keys.divides(heads, width, "n_head", "n_embd")
+    one = kind == "gpt_bigcode" and keys.switch("multi_query", True)
+    kv_heads = 1 if one else heads
+    if kind == "gpt_bigcode" and keys.count("num_key_value_heads", kv_heads) != kv_heads:
+        given = keys.given["num_key_value_heads"]
+        raise BadConfig(f"{keys.path}: num_key_value_heads is {given} where multi_query says {kv_heads}; remove the wrong one")
     return GPT2Config(
-        model_type="gpt2",
+        model_type=kind,
         vocab_size=keys.count("vocab_size"),
         context=keys.count("n_positions"),
         layers=keys.count("n_layer"),
         width=width,
         heads=heads,
+        kv_heads=kv_heads,
         inner=keys.count("n_inner", 4 * width),
         norm_eps=keys.number("layer_norm_epsilon", 1e-5),
         tied=keys.switch("tie_word_embeddings", True),
+        exact_gelu=keys.given.get("activation_function") in EXACT_GELU,
     )
 
 

@@ -1,6 +1,8 @@
-"""GPT-2, read top to bottom: the weights of a layer, how they are loaded, one forward pass.
+"""GPT-2 and GPT-BigCode, read top to bottom: the weights of a layer, how they are loaded, one forward pass.
 
 Radford et al. 2019. Pre-norm layers over learned positions; each layer adds what attention and a two-layer network find.
+GPT-BigCode (arXiv 2301.03988; StarCoder, Granite's code model of 20B) is the same network, with one key/value head for all heads
+(arXiv 1911.02150) and another layout on disk.
 
 Tricks, and the plain line of `plain.gpt2` that each replaces:
 
@@ -21,7 +23,7 @@ from refspec.brief import brief, by_fields
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import GPT2Config, size_of
 from refspec.transformer.linear import Linear, linear
-from refspec.transformer.ops import attention, attention_by_row, gelu, layer_norm, merge_heads, split_heads
+from refspec.transformer.ops import attention, attention_by_row, exact_gelu, gelu, layer_norm, merge_heads, split_heads
 from refspec.transformer.weights import Checkpoint
 
 Norm = tuple[Array, Array]  # weight [d], bias [d]
@@ -31,7 +33,7 @@ Affine = tuple[Linear, Array]  # in -> out, bias [out]
 @dataclass(frozen=True)
 class Layer:
     attention_norm: Norm
-    qkv: Affine  # [3d, d]
+    qkv: Affine  # [(h + 2g) e, d]
     output: Affine  # [d, d]
     mlp_norm: Norm
     up: Affine  # [inner, d]
@@ -59,7 +61,7 @@ class GPT2:
 
     def new_cache(self) -> KVCache:
         config = self.config
-        return KVCache(config.layers, config.heads, config.width // config.heads, self.dtype)
+        return KVCache(config.layers, config.kv_heads, config.width // config.heads, self.dtype)
 
     def forward(
         self, tokens: Array, cache: KVCache, last: int = 1, *, positions: Array | None = None, mask: Array | None = None
@@ -70,19 +72,20 @@ class GPT2:
         which each token sees at least itself.
         """
         config, n, past = self.config, len(tokens), cache.length
-        h = config.heads
+        h, g, e = config.heads, config.kv_heads, config.width // config.heads
         positions = np.arange(past, past + n) if positions is None else positions
         attend = attention_by_row if self.row_invariant else attention
+        activation = exact_gelu if config.exact_gelu else gelu
         cache.reserve(n)
 
         x = self.embedding[tokens] + self.positions[positions]  # [n, d]
         for i, layer in enumerate(self.layers):
-            qkv = affine(layer_norm(x, *layer.attention_norm, config.norm_eps), layer.qkv)  # [n, 3d]
-            queries, keys, values = split_heads(qkv, 3 * h).reshape(3, h, n, -1)  # each [h, n, e]
-            keys, values = cache.write(i, keys, values)  # [h, m, e]
-            attended = attend(queries, keys, values, mask, (config.width // h) ** -0.5)  # [h, n, e]
+            qkv = affine(layer_norm(x, *layer.attention_norm, config.norm_eps), layer.qkv)  # [n, (h + 2g) e]
+            heads = split_heads(qkv, h + 2 * g)  # [h + 2g, n, e]
+            keys, values = cache.write(i, heads[h : h + g], heads[h + g :])  # [g, m, e]
+            attended = attend(heads[:h], keys, values, mask, e**-0.5)  # [h, n, e]
             x = x + affine(merge_heads(attended), layer.output)
-            inner = gelu(affine(layer_norm(x, *layer.mlp_norm, config.norm_eps), layer.up))  # [n, inner]
+            inner = activation(affine(layer_norm(x, *layer.mlp_norm, config.norm_eps), layer.up))  # [n, inner]
             x = x + affine(inner, layer.down)
         logits = self.head(layer_norm(x[n - last :], *self.norm, config.norm_eps))  # [last, v]
         cache.advance(n)
@@ -96,16 +99,18 @@ def affine(x: Array, weight_and_bias: Affine) -> Array:
 
 
 def load_gpt2(config: GPT2Config, checkpoint: Checkpoint, *, row_invariant: bool = False) -> GPT2:
-    """The Hugging Face layout. Its matrices are [in, out] (Conv1D); the original gpt2 lacks the prefix of later saves."""
+    """The Hugging Face layout. The original gpt2 lacks the prefix of later saves."""
     prefix = "transformer." if any(name.startswith("transformer.") for name in checkpoint.headers) else ""
-    d, v = config.width, config.vocab_size
+    d, v, kv = config.width, config.vocab_size, config.kv_heads * (config.width // config.heads)
 
     def norm(name: str) -> Norm:
         return checkpoint.read(f"{name}.weight", d), checkpoint.read(f"{name}.bias", d)
 
     def matrix(name: str, inputs: int, outputs: int) -> Affine:
-        weight = linear(checkpoint.read(f"{name}.weight", inputs, outputs).T, row_invariant=row_invariant)
-        return weight, checkpoint.read(f"{name}.bias", outputs)
+        shape = (outputs, inputs) if config.model_type == "gpt_bigcode" else (inputs, outputs)
+        weight = as_gpt2(f"{name}.weight", checkpoint.read(f"{name}.weight", *shape), config)
+        bias = as_gpt2(f"{name}.bias", checkpoint.read(f"{name}.bias", outputs), config)
+        return linear(weight.T, row_invariant=row_invariant), bias
 
     embedding = checkpoint.read(f"{prefix}wte.weight", v, d)
     layers = []
@@ -115,7 +120,7 @@ def load_gpt2(config: GPT2Config, checkpoint: Checkpoint, *, row_invariant: bool
         layers.append(
             Layer(
                 norm(f"{name}.ln_1"),
-                matrix(f"{name}.attn.c_attn", d, 3 * d),
+                matrix(f"{name}.attn.c_attn", d, d + 2 * kv),
                 matrix(f"{name}.attn.c_proj", d, d),
                 norm(f"{name}.ln_2"),
                 matrix(f"{name}.mlp.c_fc", d, config.inner),
@@ -133,3 +138,18 @@ def load_gpt2(config: GPT2Config, checkpoint: Checkpoint, *, row_invariant: bool
     )
     checkpoint.finish()
     return model
+
+
+def as_gpt2(name: str, tensor: Array, config: GPT2Config) -> Array:
+    """A tensor as GPT-2 has it: matrices are [in, out] (Conv1D); queries of all heads, then keys, then values.
+
+    GPT-BigCode has matrices [out, in], and where each head has keys of its own, its queries, keys and values together.
+    """
+    if config.model_type != "gpt_bigcode":
+        return tensor
+    if tensor.ndim == 2 and ".c_" in name:
+        tensor = tensor.T
+    if ".c_attn." in name and config.kv_heads == config.heads:
+        by_head = tensor.reshape(*tensor.shape[:-1], config.heads, 3, -1)
+        tensor = by_head.swapaxes(-3, -2).reshape(tensor.shape)
+    return tensor

@@ -25,14 +25,16 @@ GENERATION = frozenset(
 BOOKKEEPING = frozenset(
     """_attn_implementation _attn_implementation_autoset _attn_implementation_internal _comment _commit_hash
     _experts_implementation _experts_implementation_internal _flash_attn_2_enabled _from_auto _from_model_config
-    _from_pipeline _name_or_path _num_labels _output_attentions attention_dropout attn_implementation attn_pdrop
-    chunk_size_feed_forward dropout dtype embd_pdrop finetuning_task gradient_checkpointing id2label initializer_factor
-    initializer_range is_decoder is_llama_config label2id max_sequence_length max_window_layers model_max_length
-    model_type n_ctx n_special name_or_path neftune_noise_alpha num_labels output_attentions output_hidden_states
-    output_past predict_special_tokens pretraining_tp problem_type reorder_and_upcast_attn resid_pdrop return_dict
-    return_dict_in_generate summary_activation summary_first_dropout summary_proj_to_labels summary_type summary_use_proj
-    task_specific_params tf_legacy_loss tokenizer_class tokenizer_name torch_dtype torchscript transformers.js_config
-    use_bfloat16 use_flash_attention use_flash_attention_2 use_flash_attn xla_device""".split()
+    _from_pipeline _name_or_path _num_labels _output_attentions attention_dropout attention_softmax_in_fp32
+    attn_implementation attn_pdrop chunk_size_feed_forward dropout dtype embd_pdrop finetuning_task
+    gradient_checkpointing id2label inference_runner initializer_factor initializer_range is_decoder is_llama_config
+    label2id max_batch_size max_sequence_length max_window_layers model_max_length model_type n_ctx n_special name_or_path
+    neftune_noise_alpha num_labels output_attentions output_hidden_states output_past pad_key_length
+    pre_allocate_kv_cache predict_special_tokens pretraining_tp problem_type reorder_and_upcast_attn resid_pdrop return_dict
+    return_dict_in_generate runner_max_sequence_length scale_attention_softmax_in_fp32 summary_activation
+    summary_first_dropout summary_proj_to_labels summary_type summary_use_proj task_specific_params tf_legacy_loss
+    tokenizer_class tokenizer_name torch_dtype torchscript transformers.js_config use_bfloat16 use_flash_attention
+    use_flash_attention_2 use_flash_attn validate_runner_input xla_device""".split()
 )
 # Whole kinds of keys: the vocabulary's special tokens, noise in training, versions, and a trainer's marks.
 ENDINGS = ("_dropout", "_token_id", "_token_ids", "_version")

@@ -12,6 +12,7 @@ Axes: n tokens, d model width, h heads, g key/value heads, e head width (d = h *
 (3, 1024)
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.transformer.config import Config, GPT2Config, LlamaConfig, read_config
+from refspec.transformer.gpt2 import as_gpt2
 from refspec.transformer.llama import rotary_frequencies
 from refspec.transformer.weights import READ_AS, Checkpoint
 
@@ -36,6 +38,8 @@ def read(folder: Path) -> tuple[Weights, Config]:
     """
     config, file = read_config(folder), Checkpoint(folder, np.float64)
     tensors = {name: file.read(name, *header.shape) for name, header in file.headers.items() if header.dtype in READ_AS}
+    if isinstance(config, GPT2Config):
+        tensors = {name: as_gpt2(name, tensor, config) for name, tensor in tensors.items()}
     return {name.removeprefix("transformer.").removeprefix("model."): tensor for name, tensor in tensors.items()}, config
 
 
@@ -102,7 +106,7 @@ def merge_heads(x: Array) -> Array:
     return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
 
 
-# --- GPT-2 (Radford et al. 2019) ---
+# --- GPT-2 (Radford et al. 2019), and GPT-BigCode (arXiv 2301.03988) ---
 
 
 def gpt2(tokens: Array, weights: Weights, config: GPT2Config) -> Array:
@@ -116,7 +120,8 @@ def gpt2(tokens: Array, weights: Weights, config: GPT2Config) -> Array:
     >>> gpt2(np.array([10, 20, 30]), weights, config).shape
     (3, 1024)
     """
-    h, e = config.heads, config.width // config.heads
+    h, g, e = config.heads, config.kv_heads, config.width // config.heads  # g: h in GPT-2, 1 in most of GPT-BigCode
+    activation = exact_gelu if config.exact_gelu else gelu
 
     def norm(x: Array, name: str) -> Array:  # [n, d] -> [n, d]
         return layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"], config.norm_eps)
@@ -126,10 +131,11 @@ def gpt2(tokens: Array, weights: Weights, config: GPT2Config) -> Array:
 
     x = weights["wte.weight"][tokens] + weights["wpe.weight"][: len(tokens)]  # [n, d]
     for i in range(config.layers):
-        qkv = linear(norm(x, f"h.{i}.ln_1"), f"h.{i}.attn.c_attn")  # [n, 3d]
-        queries, keys, values = (split_heads(each, h) for each in np.split(qkv, 3, axis=-1))  # [h, n, e] each
+        qkv = linear(norm(x, f"h.{i}.ln_1"), f"h.{i}.attn.c_attn")  # [n, (h + 2g) e]
+        queries, keys, values = np.split(split_heads(qkv, h + 2 * g), [h, h + g])  # [h, n, e], [g, n, e], [g, n, e]
+        keys, values = (np.repeat(each, h // g, axis=0) for each in (keys, values))  # [h, n, e]
         x = x + linear(merge_heads(attention(queries, keys, values, e**-0.5)), f"h.{i}.attn.c_proj")  # [n, d]
-        x = x + linear(gelu(linear(norm(x, f"h.{i}.ln_2"), f"h.{i}.mlp.c_fc")), f"h.{i}.mlp.c_proj")  # [n, d]
+        x = x + linear(activation(linear(norm(x, f"h.{i}.ln_2"), f"h.{i}.mlp.c_fc")), f"h.{i}.mlp.c_proj")  # [n, d]
     head = weights["wte.weight" if config.tied else "lm_head.weight"]  # [v, d]
     return norm(x, "ln_f") @ head.T
 
@@ -154,6 +160,17 @@ def gelu(x: Array) -> Array:
     [[-0.159, 0.0, 0.841]]
     """
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def exact_gelu(x: Array) -> Array:
+    """x [n, inner] -> [n, inner] (arXiv 1606.08415, section 2): x times the normal distribution function
+
+    >>> import numpy as np
+    >>> from refspec.transformer.plain import exact_gelu
+    >>> exact_gelu(np.array([[-1.0, 0.0, 1.0]])).round(3).tolist()
+    [[-0.159, 0.0, 0.841]]
+    """
+    return x * np.vectorize(lambda each: (1 + math.erf(each / math.sqrt(2))) / 2, otypes=[float])(x)
 
 
 # --- Llama, and its relatives SmolLM2, Qwen and Granite (arXiv 2307.09288) ---

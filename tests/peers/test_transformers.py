@@ -44,6 +44,7 @@ GPT2 = {
     "eos_token_id": 1,
     "layer_norm_epsilon": 1e-2,  # large, so that it shows; likewise below
 }
+BIGCODE = GPT2 | {"model_type": "gpt_bigcode"}
 LLAMA = {
     "model_type": "llama",
     "vocab_size": 97,
@@ -79,8 +80,16 @@ TIED, UNTIED = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
 GPT2_CASES = {
     "gpt2-tied": GPT2 | TIED,
     "gpt2-untied": GPT2 | UNTIED,
+    "gpt2-exact-gelu": GPT2 | {"activation_function": "gelu"},
     "gpt2-inner": GPT2 | {"n_inner": 40, "activation_function": "gelu_pytorch_tanh"},
 }
+BIGCODE_CASES = {
+    "bigcode-one-key-head-tied": BIGCODE | TIED,
+    "bigcode-one-key-head-untied": BIGCODE | UNTIED,
+    "bigcode-all-heads": BIGCODE | {"multi_query": False},
+    "bigcode-exact-gelu": BIGCODE | {"n_inner": 40, "activation_function": "gelu"},
+}
+GPT2_CASES |= BIGCODE_CASES
 LLAMA_CASES = {
     "llama-grouped-tied": LLAMA | TIED,
     "llama-grouped-untied": LLAMA | UNTIED,
@@ -204,7 +213,16 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
-    "case", ["gpt2-tied", "gpt2-untied", "llama-grouped-tied", "qwen2-untied", "qwen3-tied", "granite-untied"]
+    "case",
+    [
+        "gpt2-tied",
+        "gpt2-untied",
+        "bigcode-one-key-head-tied",
+        "llama-grouped-tied",
+        "qwen2-untied",
+        "qwen3-tied",
+        "granite-untied",
+    ],
 )
 def test_forms_of_a_checkpoint(case: str, form: str, tmp_path: Path) -> None:
     import torch
@@ -250,7 +268,7 @@ def test_configuration_of_transformers_4(rope: dict[str, Any], spelling: str, tm
     assert distance(our_logits(tmp_path), expected) < FLOAT32
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2", "qwen3", "granite"])
+@pytest.mark.parametrize("family", ["gpt2", "gpt_bigcode", "llama", "qwen2", "qwen3", "granite"])
 def test_what_a_configuration_leaves_out_is_what_transformers_takes_it_for(family: str, tmp_path: Path) -> None:
     """The sizes alone, and with every other key that refspec reads as transformers dumps it: the same configuration."""
     from transformers import AutoConfig
@@ -259,10 +277,10 @@ def test_what_a_configuration_leaves_out_is_what_transformers_takes_it_for(famil
     num_attention_heads max_position_embeddings""".split()
     if family.startswith("qwen"):
         sizes.append("num_key_value_heads")  # 32 there, whatever the heads are: weights of another shape would be refused here
-    given = {key: value for key, value in (GPT2 if family == "gpt2" else LLAMA).items() if key in sizes}
+    given = {key: value for key, value in (GPT2 if family.startswith("gpt") else LLAMA).items() if key in sizes}
     given["model_type"] = family
-    others = """n_inner num_key_value_heads head_dim tie_word_embeddings rope_parameters hidden_act activation_function
-    sliding_window use_sliding_window""".split()
+    others = """n_inner multi_query num_key_value_heads head_dim tie_word_embeddings rope_parameters hidden_act
+    activation_function sliding_window use_sliding_window""".split()
     if family != "qwen2":  # whose biases are no choice
         others += ["attention_bias", "mlp_bias"]
     dumped = {key: value for key, value in AutoConfig.for_model(**given).to_dict().items() if key in {*others, *NUMBERS}}
@@ -275,7 +293,16 @@ def test_what_a_configuration_leaves_out_is_what_transformers_takes_it_for(famil
 
 
 # Between them these have every kind of tensor and number.
-CONTROLS = ["gpt2-untied", "llama-biases-tied", "llama3-rope", "qwen2-untied", "qwen3-biases", "granite-biases"]
+CONTROLS = [
+    "gpt2-untied",
+    "bigcode-one-key-head-untied",
+    "bigcode-all-heads",
+    "llama-biases-tied",
+    "llama3-rope",
+    "qwen2-untied",
+    "qwen3-biases",
+    "granite-biases",
+]
 
 
 @pytest.mark.parametrize("case", CONTROLS)

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from folders import GPT2, LLAMA, write_folder
+from folders import BIGCODE, GPT2, LLAMA, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -117,7 +117,7 @@ def test_growing_never_has_both_arrays_twice() -> None:
     assert peak < 5.1 * size  # what else there is takes a few kilobytes of 500
 
 
-@pytest.fixture(scope="module", params=[GPT2, LLAMA], ids=["gpt2", "llama"])
+@pytest.fixture(scope="module", params=[GPT2, BIGCODE, LLAMA], ids=["gpt2", "gpt_bigcode", "llama"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> refspec.Model:
     folder = write_folder(tmp_path_factory.mktemp("model"), request.param, tokenizer=False)
     return refspec.load(folder, dtype=np.float64)

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from published import SIZES, published
 
 import refspec
 from refspec.errors import BadConfig, UnsupportedModel
-from refspec.transformer.config import GPT2Config, LlamaConfig, RopeScaling, read_config
+from refspec.transformer.config import EXACT_GELU, TANH_GELU, GPT2Config, LlamaConfig, RopeScaling, read_config
 from refspec.transformer.meaning import BEGINNINGS, BOOKKEEPING, ENDINGS, GENERATION, NEUTRAL, READ_WITH, equal
 
 # Sizes only, of which no two are equal.
 GPT2: dict[str, Any] = {"model_type": "gpt2", "vocab_size": 11, "n_positions": 7, "n_layer": 2, "n_embd": 24, "n_head": 3}
+BIGCODE: dict[str, Any] = GPT2 | {"model_type": "gpt_bigcode"}
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "vocab_size": 11,
@@ -35,18 +37,21 @@ def read(folder: Path, config: dict[str, Any]) -> GPT2Config | LlamaConfig:
     return read_config(folder)
 
 
-def test_the_defaults_of_gpt2(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["gpt2", "gpt_bigcode"])
+def test_the_defaults_of_gpt2(family: str, tmp_path: Path) -> None:
     """Those of transformers, which a configuration relies on by leaving them out (`pytest -m peers` asks it)."""
-    assert read(tmp_path, GPT2) == GPT2Config(
-        model_type="gpt2",
+    assert read(tmp_path, GPT2 | {"model_type": family}) == GPT2Config(
+        model_type=family,
         vocab_size=11,
         context=7,
         layers=2,
         width=24,
         heads=3,
+        kv_heads=3 if family == "gpt2" else 1,
         inner=96,
         norm_eps=1e-5,
         tied=True,
+        exact_gelu=False,
     )
 
 
@@ -124,12 +129,14 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=4,
 )
-FAMILIES = pytest.mark.parametrize("family", [GPT2, LLAMA, LLAMA | {"model_type": "qwen3"}], ids=["gpt2", "llama", "qwen3"])
+FAMILIES = pytest.mark.parametrize(
+    "family", [GPT2, BIGCODE, LLAMA, LLAMA | {"model_type": "qwen3"}], ids=["gpt2", "gpt_bigcode", "llama", "qwen3"]
+)
 TRAINERS = "unsloth_tiled_mlp _unsloth_buffers embedding_dropout image_token_id stop_token_ids peft_version".split()
 READ = {*GPT2, *LLAMA, *SIZES} | set(
     """activation_function architectures attention_bias attention_multiplier embedding_multiplier head_dim hidden_act
-    layer_norm_epsilon layer_types logits_scaling mlp_bias n_inner num_key_value_heads original_max_position_embeddings
-    partial_rotary_factor residual_multiplier rms_norm_eps rope_parameters rope_scaling rope_theta sliding_window
+    layer_norm_epsilon layer_types logits_scaling mlp_bias multi_query n_inner num_key_value_heads
+    original_max_position_embeddings partial_rotary_factor residual_multiplier rms_norm_eps rope_parameters rope_scaling rope_theta sliding_window
     tie_word_embeddings""".split()
 )
 
@@ -224,7 +231,26 @@ def test_what_must_have_one_value_may_say_it_and_no_other(tmp_path: Path, config
     for key, value in USUAL[config["model_type"]].items():
         assert read(tmp_path, {**config, key: value}) == read(tmp_path, config)
         with pytest.raises(UnsupportedModel, match=key):
-            read(tmp_path, {**config, key: "gelu"})
+            read(tmp_path, {**config, key: "relu"})
+
+
+@pytest.mark.parametrize("family", [GPT2, BIGCODE], ids=["gpt2", "gpt_bigcode"])
+def test_the_names_of_two_functions(family: dict[str, Any], tmp_path: Path) -> None:
+    for name in TANH_GELU:
+        assert read(tmp_path, family | {"activation_function": name}) == read(tmp_path, family)
+    for name in EXACT_GELU:
+        assert read(tmp_path, family | {"activation_function": name}) == replace(read(tmp_path, family), exact_gelu=True)
+
+
+@pytest.mark.parametrize(("multi_query", "groups"), [(True, 1), (False, 3)])
+def test_key_heads_are_said_by_one_switch(multi_query: bool, groups: int, tmp_path: Path) -> None:
+    """transformers 5 writes their number as well, and goes by the switch whatever that number is."""
+    config = BIGCODE | {"multi_query": multi_query}
+    assert read(tmp_path, config) == read(tmp_path, config | {"num_key_value_heads": groups})
+    assert read(tmp_path, config) == replace(read(tmp_path, BIGCODE), kv_heads=groups)
+    for other in {1, 2, 3} - {groups}:
+        with pytest.raises(BadConfig, match=f"num_key_value_heads is {other} where multi_query says {groups}"):
+            read(tmp_path, config | {"num_key_value_heads": other})
 
 
 @pytest.mark.parametrize(
@@ -304,9 +330,10 @@ def test_a_published_configuration_loads(name: str, config: dict[str, Any], tmp_
     rope = config.get("rope_parameters") or config
     said = {
         "norm_eps": config.get("layer_norm_epsilon", config.get("rms_norm_eps")),
-        "tied": config.get("tie_word_embeddings", config["model_type"] == "gpt2"),
+        "tied": config.get("tie_word_embeddings", config["model_type"].startswith("gpt")),
         "rope_theta": rope.get("rope_theta", 10000.0),
         "logits_divisor": config.get("logits_scaling", 1.0),
+        "exact_gelu": config.get("activation_function") == "gelu",
         "output_bias": config.get("attention_bias", False),
     }
     assert all(getattr(ours, field) == value for field, value in said.items() if hasattr(ours, field))

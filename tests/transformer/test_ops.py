@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import refspec
 from refspec.errors import BadProbabilities
-from refspec.transformer.ops import attention, attention_by_row, gelu, layer_norm, rms_norm, silu
+from refspec.transformer.ops import attention, attention_by_row, exact_gelu, gelu, layer_norm, rms_norm, silu
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -87,7 +87,7 @@ def test_a_score_shared_by_all_keys_changes_nothing(dtype: type) -> None:
 
 
 @FLOATS
-@pytest.mark.parametrize("activation", [silu, gelu])
+@pytest.mark.parametrize("activation", [silu, gelu, exact_gelu])
 def test_activations_of_large_numbers(activation: Any, dtype: type) -> None:
     """x on the right and 0 on the left, without an overflow on the way."""
     x = np.array([[-1e4, -300, 0, 300, 1e4]], dtype)

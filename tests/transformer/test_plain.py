@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import GPT2, LLAMA, write_folder
+from folders import BIGCODE, GPT2, LLAMA, write_folder
 
 import refspec
 from refspec.models import home
@@ -21,6 +21,8 @@ LLAMA3_ROPE = {
 FAMILIES: dict[str, dict[str, Any]] = {
     "gpt2": GPT2,
     "gpt2, untied": {**GPT2, "tie_word_embeddings": False, "n_inner": 40},
+    "gpt_bigcode": BIGCODE,
+    "gpt_bigcode, untied, keys of every head": {**BIGCODE, "tie_word_embeddings": False, "multi_query": False},
     "llama": LLAMA,
     "llama, tied": {**LLAMA, "tie_word_embeddings": True},
     "llama with biases": {**LLAMA, "attention_bias": True, "mlp_bias": True},

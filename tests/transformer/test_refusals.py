@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import GPT2, LLAMA, write_folder
+from folders import BIGCODE, GPT2, LLAMA, write_folder
 from safetensors.numpy import load_file, save_file
 
 import refspec
@@ -31,7 +31,15 @@ MULTIPLIERS = ("embedding_multiplier", "residual_multiplier", "attention_multipl
 GRANITE = LLAMA | {"model_type": "granite"} | dict.fromkeys(MULTIPLIERS, 0.5)
 LLAMA3 = {key: value for key, value in LLAMA.items() if key != "rope_theta"}
 LLAMA3 |= {"rope_parameters": LLAMA3_ROPE | {"rope_theta": 10000.0}}
-FAMILIES = {"gpt2": GPT2, "llama": LLAMA, "llama3": LLAMA3, "qwen2": QWEN2, "qwen3": QWEN3, "granite": GRANITE}
+FAMILIES = {
+    "gpt2": GPT2,
+    "gpt_bigcode": BIGCODE,
+    "llama": LLAMA,
+    "llama3": LLAMA3,
+    "qwen2": QWEN2,
+    "qwen3": QWEN3,
+    "granite": GRANITE,
+}
 
 
 @pytest.fixture
@@ -98,7 +106,13 @@ OTHER_MATHEMATICS = [
     ("qwen2", {"attention_bias": True}),
     ("qwen3", {"mlp_bias": True}),
     ("gpt2", {"activation_function": "relu"}),
-    ("gpt2", {"activation_function": "gelu"}),  # the exact one, not its tanh form
+    ("gpt2", {"activation_function": "gelu_10"}),  # clipped
+    ("gpt2", {"activation_function": "quick_gelu"}),  # by a sigmoid
+    ("gpt2", {"multi_query": True}),  # GPT-BigCode's
+    ("gpt_bigcode", {"activation_function": "relu"}),
+    ("gpt_bigcode", {"scale_attn_weights": False}),
+    ("gpt_bigcode", {"add_cross_attention": True}),
+    ("gpt_bigcode", {"num_local_experts": 8}),
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
     ("gpt2", {"scale_attn_weights": False}),
     ("gpt2", {"add_cross_attention": True}),
@@ -220,7 +234,8 @@ def test_a_number_that_is_none(family: str, key: str, value: Any, tmp_path: Path
 
 @pytest.mark.parametrize("value", [1, 0, "true", []], ids=repr)
 @pytest.mark.parametrize(
-    ("family", "key"), [("gpt2", "tie_word_embeddings"), ("llama", "attention_bias"), ("granite", "mlp_bias")]
+    ("family", "key"),
+    [("gpt2", "tie_word_embeddings"), ("gpt_bigcode", "multi_query"), ("llama", "attention_bias"), ("granite", "mlp_bias")],
 )
 def test_a_switch_that_is_none(family: str, key: str, value: Any, tmp_path: Path) -> None:
     refused(reconfigured(tmp_path, FAMILIES[family] | {key: value}), BadConfig, "config.json", key, repr(value))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import GPT2, LLAMA, write_folder
+from folders import BIGCODE, GPT2, LLAMA, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels import named, run_on
@@ -61,7 +61,8 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
     groups, shared = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     heads = groups * shared
     if draw(st.booleans()):
-        return GPT2 | size | {"n_embd": heads * draw(st.integers(1, 24)), "n_head": heads, "n_inner": draw(sizes)}
+        kind = draw(st.sampled_from([GPT2, BIGCODE, BIGCODE | {"multi_query": False}]))
+        return kind | size | {"n_embd": heads * draw(st.integers(1, 24)), "n_head": heads, "n_inner": draw(sizes)}
     return LLAMA | {
         **size,
         "model_type": draw(st.sampled_from(["llama", "qwen2", "qwen3"])),
@@ -103,7 +104,9 @@ def test_any_passes_and_rollbacks_give_the_bits_of_plain_decoding(
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("config", [GPT2, LLAMA, LLAMA | {"vocab_size": 66, "head_dim": 6}], ids=["gpt2", "llama", "odd"])
+@pytest.mark.parametrize(
+    "config", [GPT2, BIGCODE, LLAMA, LLAMA | {"vocab_size": 66, "head_dim": 6}], ids=["gpt2", "bigcode", "llama", "odd"]
+)
 def test_every_number_of_rows(config: dict[str, Any], dtype: Any, kernel: str) -> None:
     model = load(config, kernel, dtype)
     tokens = np.random.default_rng(0).integers(0, config["vocab_size"], 40).tolist()

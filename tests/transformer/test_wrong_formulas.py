@@ -79,8 +79,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a sigmoid for SiLU": (OPS, "gate *= half", "gate *= 0.5"),
     "gate and up swapped": (LLAMA, "silu(gate) * up", "silu(up) * gate"),
     # attention
-    "no attention scale in gpt2": (GPT2, "(config.width // h) ** -0.5", "1.0"),
-    "the attention scale of the whole width": (GPT2, "(config.width // h) ** -0.5", "config.width**-0.5"),
+    "no attention scale in gpt2": (GPT2, "mask, e**-0.5)", "mask, 1.0)"),
+    "the attention scale of the whole width": (GPT2, "mask, e**-0.5)", "mask, config.width**-0.5)"),
     "a scale from width / heads, not from head_dim": (CONFIG, "head_width**-0.5", "(width // heads)**-0.5"),
     "granite's attention multiplier beside the usual scale": (
         CONFIG,
@@ -99,9 +99,18 @@ WRONG: dict[str, tuple[str, str, str]] = {
     ),
     "heads of queries, keys and values interleaved": (
         GPT2,
-        "split_heads(qkv, 3 * h).reshape(3, h, n, -1)",
-        "split_heads(qkv, 3 * h).reshape(h, 3, n, -1).swapaxes(0, 1)",
+        "heads = split_heads(qkv, h + 2 * g)",
+        "heads = split_heads(qkv, h + 2 * g).reshape(-1, 2 + h // g, n, e).swapaxes(0, 1).reshape(h + 2 * g, n, e)",
     ),
+    "values before keys where they are shared": (
+        GPT2,
+        "heads[h : h + g], heads[h + g :]",
+        "heads[h + g :], heads[h : h + g]",
+    ),
+    "GPT-BigCode's heads taken for GPT-2's": (GPT2, "and config.kv_heads == config.heads", "and False"),
+    "keys, queries and values of a head": (GPT2, "by_head.swapaxes(-3, -2)", "by_head[..., [1, 0, 2], :].swapaxes(-3, -2)"),
+    "one GELU for the other": (GPT2, "exact_gelu if config.exact_gelu else gelu", "gelu if config.exact_gelu else exact_gelu"),
+    "the exact GELU without its square root": (OPS, "x * math.sqrt(0.5)", "x"),
     "heads merged in another order": (
         OPS,
         "x.transpose(1, 0, 2).reshape(x.shape[1], -1)",
