@@ -136,8 +136,8 @@ TRAINERS = "unsloth_tiled_mlp _unsloth_buffers embedding_dropout image_token_id 
 READ = {*GPT2, *LLAMA, *SIZES} | set(
     """activation_function architectures attention_bias attention_multiplier embedding_multiplier head_dim hidden_act
     layer_norm_epsilon layer_types logits_scaling mlp_bias multi_query n_inner num_key_value_heads
-    original_max_position_embeddings partial_rotary_factor residual_multiplier rms_norm_eps rope_parameters rope_scaling rope_theta sliding_window
-    tie_word_embeddings""".split()
+    original_max_position_embeddings partial_rotary_factor residual_multiplier rms_norm_eps rope_parameters
+    rope_scaling rope_theta sliding_window tie_word_embeddings""".split()
 )
 
 
