@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interrupts": set(),
     "decoding": ANYONE,
     "proof": ANYONE | {"decoding"},
-    "conformance": ANYONE | {"decoding", "proof"},
+    "conformance": ANYONE | {"decoding", "proof", "models"},
     "transformer": ANYONE,
     "models": ANYONE | {"decoding", "transformer"},
     "given": ANYONE | {"decoding", "models"},
@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generate": ANYONE | {"decoding", "models", "transformer", "given", "transcript"},
     "decode": ANYONE | {"decoding", "proof", "given"},
     "trace": ANYONE | {"decoding", "transformer", "models", "generate"},
-    "cli": ANYONE | FRONT | {"bench", "trace", "interrupts", "__version__"},
+    "cli": ANYONE | FRONT | {"bench", "conformance", "trace", "interrupts", "__version__"},
     "bench": ANYONE | FRONT | {"cli"},  # whose colours and tables it prints with
     "plot": ANYONE | {"decoding"},
     "exercises": ANYONE | {"decoding", "proof", "models", "transformer"},
@@ -103,7 +103,7 @@ assert len(out.tokens) == 6
     subprocess.run([sys.executable, "-c", WALL + program], check=True)
 
 
-@pytest.mark.parametrize("command", ["", "generate", "trace", "prove", "bench", "calibrate", "models", "demo"])
+@pytest.mark.parametrize("command", ["", "generate", "trace", "prove", "conform", "bench", "calibrate", "models", "demo"])
 def test_help_is_there_where_only_numpy_exists(command: str) -> None:
     program = f"from refspec.cli.main import main; main({[*command.split(), '--help']})"
     said = subprocess.run([sys.executable, "-c", WALL + program], check=True, capture_output=True, text=True)

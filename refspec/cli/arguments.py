@@ -77,6 +77,16 @@ examples:
   refspec demo
   refspec demo --seed 3 --gamma 2"""
 
+CONFORM = """\
+Test somebody's engine: its own code, given uniforms (replay), its draws answered along every branch (exact), or from seeds
+(sampled), by default at the highest of these levels that it allows. Exit code 0: conforms, 1: deviates, 2: the engine or its
+adapter broke, 3: nothing could be checked. docs/conformance.md says how to write an adapter."""
+
+CONFORM_EPILOG = """\
+examples:
+  refspec conform --adapter refspec.conformance.own:Own
+  refspec conform --adapter my_engine.py:engine --level exact --junit report.xml"""
+
 ABOUT_RULES = {
     "token": "accept each drafted token with probability min(1, p / q): the paper's rule",
     "block": "decide on the draft as a whole; on average, accepts at least as many tokens as token",
@@ -230,6 +240,15 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--models", type=int, metavar="N", default=5, help="how many pairs of models to draw (%(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of the models (%(default)s)")
     command.add_argument("--json", action="store_true", help="print one JSON object instead, its fractions as strings")
+
+    command = add("conform", "test somebody's engine", CONFORM, CONFORM_EPILOG)
+    command.add_argument("--adapter", required=True, metavar="MODULE:NAME", help="the engine; or FILE.py:NAME")
+    command.add_argument(
+        "--level", choices=("replay", "exact", "sampled", "all"), help="how it is tested (the highest that it allows)"
+    )
+    command.add_argument("--xfail", metavar="FILE", help="known deviations, as JSON; one that does not occur fails the run")
+    command.add_argument("--json", action="store_true", help="print one JSON object instead; with --level all, a list")
+    command.add_argument("--junit", metavar="FILE", help="write the findings there as JUnit's XML")
 
     add_bench(add("bench", "measure this machine, and what speculation gains on it", BENCH, BENCH_EPILOG))
     command = add("calibrate", "measure once what --gamma auto goes by", CALIBRATE, CALIBRATE_EPILOG)

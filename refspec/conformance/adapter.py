@@ -1,19 +1,95 @@
-"""What an engine implements to be tested: one function from a case and a generator to a text."""
+"""What an engine implements to be tested: a `Dialect` that says what it can, and one method for each way in.
 
+| way in | method | level | what it shows |
+|---|---|---|---|
+| the uniforms are given | `replay` for whole texts, `verify` for one round's rows (a kernel) | replay | exact tokens |
+| its draws can be answered | `answered`, and `answered_round` where it can be driven a round at a time | exact | its exact law |
+| only a seed | `sampled` | sampled | its law, as far as samples tell |
+
+An engine in Python that draws from a NumPy-like generator needs none of this written out: `ByGenerator` has all of them.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from refspec.arrays import Array
+from refspec.conformance.taped import TapedGenerator
+from refspec.decoding.chance import seeded_generator
 from refspec.decoding.lm import TableLM, Tokens
+from refspec.errors import RefspecError
+from refspec.models.sampling import Sampling
+
+LEVELS = ("replay", "exact", "sampled")  # the highest first
+
+
+PLAIN = Sampling()
+
+
+class Skip(RefspecError):
+    """What an adapter raises for a case that its engine cannot be given, with the reason."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What an engine can be asked for, and its conventions where SPEC.md leaves them open.
+
+    uniforms_in: "texts" (`replay`), "rounds" (`verify`), "tests" (`verify`, but what is picked is drawn otherwise), or "".
+    draws_intercepted: `answered`; round_by_round: `answered_round` too. seeds_in: `sampled`. tables: it takes any table of
+    rows; else only the fixtures, as folders of weights.
+    warps: the sampling options that it applies, in its order; repetition_penalty is a logits processor. ties: which of equal
+    logits temperature 0 takes, "lowest", "highest" or "open". one_hot_q: a draft model's token counts as a point mass
+    (slower, and right). block: a later drafted token can decide on an earlier one. lossy: it does not claim the target's law.
+    batched: `Case.batch` may hold other prompts. kv_dtype: the coarsest number type on the way to a row.
+    stops, prompts: whether it takes stop tokens, and prompts of more than one token.
+
+    >>> from refspec.conformance.adapter import Dialect
+    >>> Dialect("mine", draws_intercepted=True, seeds_in=True).levels
+    ('exact', 'sampled')
+    """
+
+    name: str
+    version: str = ""
+    uniforms_in: str = ""
+    draws_intercepted: bool = False
+    round_by_round: bool = False
+    seeds_in: bool = False
+    tables: bool = True
+    warps: tuple[str, ...] = ()
+    ties: str = "lowest"
+    one_hot_q: bool = False
+    block: bool = False
+    lossy: bool = False
+    batched: bool = False
+    kv_dtype: str = "float64"
+    stops: bool = True
+    prompts: bool = True
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that it can be tested at, the highest first."""
+        ways = (self.uniforms_in, self.draws_intercepted, self.seeds_in)
+        return tuple(level for level, way in zip(LEVELS, ways, strict=True) if way)
+
+    @property
+    def seeds_only(self) -> bool:
+        return self.levels == ("sampled",)
 
 
 @dataclass(frozen=True)
 class Case:
-    """What to decode: two tables of float64 rows, a prompt, and the options.
+    """What to decode: two tables of float64 rows, a prompt of at least one token, and the options.
+
+    sampling: warps, of target and draft alike; a row's logits are the logs of its probabilities. repetition_penalty: as in
+    transformers, of every token of the whole text: a logit below zero is multiplied by it. vocab_size: ids from here on only
+    pad the rows and are no tokens (None: there are none). batch: prompts of other rows beside; the answer is that of `prompt`.
+    folders: target and draft as weights in the Hugging Face layout, of which the tables are the exact rows.
 
     >>> import refspec
     >>> from refspec.conformance.adapter import Case
     >>> coin = refspec.TableLM({(): [0.5, 0.5]})
-    >>> Case("coin", coin, coin, gamma=1, max_new_tokens=2).stop
+    >>> Case("coin", coin, coin, gamma=1, max_new_tokens=2, prompt=(0,)).stop
     ()
     """
 
@@ -22,13 +98,26 @@ class Case:
     draft: TableLM
     gamma: int
     max_new_tokens: int
-    prompt: Tokens = ()
+    prompt: Tokens
     stop: Tokens = ()
+    sampling: Sampling = PLAIN
+    repetition_penalty: float = 1.0
+    vocab_size: int | None = None
+    batch: tuple[Tokens, ...] = ()
+    folders: tuple[Path, Path] | None = None
+
+    @property
+    def size(self) -> int:
+        """How many ids are tokens."""
+        return self.target.vocab_size if self.vocab_size is None else self.vocab_size
 
 
 @dataclass(frozen=True)
 class Run:
     """The new tokens, without the prompt; how many were drafted in all rounds together, and how many of those were accepted.
+
+    drafted is None where the engine does not say, and then nothing tells that its draft was used. draws: how many uniforms it
+    took, where it says.
 
     >>> from refspec.conformance.adapter import Run
     >>> Run((0, 1), drafted=1, accepted=1).tokens
@@ -36,11 +125,88 @@ class Run:
     """
 
     tokens: Tokens
-    drafted: int
+    drafted: int | None = None
+    accepted: int | None = None
+    draws: int | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a kernel made of one round: how many drafted tokens stay, and the token after them."""
+
     accepted: int
+    token: int
 
 
 class Engine(Protocol):
-    """An engine. Its draws come from `generator` alone: a NumPy Generator, or one that answers instead (`answered.py`)."""
+    """An engine. Beside its dialect it has the methods of `Texts`, `Kernel`, `Answered`, `Sampled` that the dialect promises."""
 
-    def __call__(self, case: Case, generator: Any) -> Run: ...
+    @property
+    def dialect(self) -> Dialect: ...
+
+
+class Texts(Engine, Protocol):
+    def replay(self, case: Case, uniforms: Sequence[float]) -> Run:
+        """The text of these uniforms, which are read in the order of N5; more than enough are given."""
+        ...
+
+
+class Kernel(Engine, Protocol):
+    def verify(self, tokens: Tokens, draft_probs: Array, target_probs: Array, accept: Sequence[float], pick: float) -> Verdict:
+        """One round. tokens: n drafted ones; draft_probs [n, v]; target_probs [n + 1, v]; accept: n uniforms, one a test;
+        pick: that of the token after them."""
+        ...
+
+
+class Answered(Engine, Protocol):
+    def answered(self, case: Case, generator: Any) -> Run:
+        """One run whose every draw comes from `generator` (an `answered.AnsweredGenerator`), which answers along a branch."""
+        ...
+
+
+class AnsweredRounds(Answered, Protocol):
+    def answered_round(self, case: Case, generator: Any) -> Run:
+        """The same of the first round alone. Then equal texts merge, and long ones take no longer."""
+        ...
+
+
+class Sampled(Engine, Protocol):
+    def sampled(self, case: Case, seeds: Sequence[int]) -> Sequence[Run]:
+        """One run for each seed, independent of each other."""
+        ...
+
+
+@dataclass(frozen=True)
+class ByGenerator:
+    """An engine made of a function (case, generator) -> Run, which draws by `random()` and `choice(n, p=...)` alone.
+
+    The same function is replayed, answered along every branch, and run from seeds.
+
+    >>> from refspec.conformance.adapter import ByGenerator, Dialect, Run
+    >>> def plain(case, generator):
+    ...     tokens = case.prompt
+    ...     for _ in range(case.max_new_tokens):
+    ...         tokens += (int(generator.choice(case.size, p=case.target.probs(tokens)[0])),)
+    ...     return Run(tokens[len(case.prompt) :], drafted=0, accepted=0)
+    >>> ByGenerator(plain, Dialect("plain", draws_intercepted=True, seeds_in=True)).dialect.levels
+    ('exact', 'sampled')
+    """
+
+    run: Callable[[Case, Any], Run]
+    dialect: Dialect
+    one_round: Callable[[Case, Any], Run] | None = None
+
+    def replay(self, case: Case, uniforms: Sequence[float]) -> Run:
+        tape = TapedGenerator(uniforms)
+        run = self.run(case, tape)
+        return Run(run.tokens, run.drafted, run.accepted, tape.position)
+
+    def answered(self, case: Case, generator: Any) -> Run:
+        return self.run(case, generator)
+
+    def answered_round(self, case: Case, generator: Any) -> Run:
+        assert self.one_round is not None  # as the dialect says
+        return self.one_round(case, generator)
+
+    def sampled(self, case: Case, seeds: Sequence[int]) -> Sequence[Run]:
+        return [self.run(case, seeded_generator(seed)) for seed in seeds]

@@ -124,7 +124,7 @@ def _fraction(number: Any) -> Fraction:
 
 
 class AnsweredGenerator:
-    """In the place of a NumPy Generator or of Python's `random`: random, choice with p, choices with weights.
+    """In the place of a NumPy Generator: random, choice with p, choices with weights. branch: for the draws of other libraries.
 
     >>> from refspec.conformance.answered import answered_law
     >>> answered_law(lambda generator: int(generator.choice(2, p=[0.25, 0.75])))
@@ -132,11 +132,11 @@ class AnsweredGenerator:
     """
 
     def __init__(self, branch: Branch) -> None:
-        self._branch = branch
+        self.branch = branch
 
     def random(self, size: int | None = None) -> Any:
         if size is None:
-            return UndrawnUniform(_Drawn(self._branch))
+            return UndrawnUniform(_Drawn(self.branch))
         return np.array([self.random() for _ in range(size)], dtype=object)
 
     def choice(self, a: Any, *, p: Any = None) -> Any:
@@ -147,7 +147,7 @@ class AnsweredGenerator:
         return [self.choice(population, p=weights) for _ in range(k)]
 
     def _weighed(self, weights: Any) -> int:
-        return self._branch.ask(lambda: [_fraction(weight) for weight in weights])
+        return self.branch.ask(lambda: [_fraction(weight) for weight in weights])
 
     def __getattr__(self, name: str) -> NoReturn:
         raise BadArgument(f"the engine drew with {name}(); what can be answered is random(), choice(p=...) and choices(weights)")

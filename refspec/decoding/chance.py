@@ -92,6 +92,16 @@ def race_of(clocks: Array, weights: Array) -> int:
     return int(rings.argmin())
 
 
+def seeded_generator(seed: int) -> np.random.Generator:
+    """PCG64(seed), whose `random()` is one draw (N3).
+
+    >>> from refspec.decoding.chance import seeded_generator
+    >>> seeded_generator(0).random() == seeded_generator(0).random()
+    True
+    """
+    return np.random.Generator(np.random.PCG64(seed))
+
+
 class Seeded:
     """Chance from a seed: PCG64(seed), one `random()` a draw; races from one generator a key. `u` is the last uniform.
 
@@ -103,7 +113,7 @@ class Seeded:
     def __init__(self, seed: int) -> None:
         whole("seed", seed, 0)
         self._seed = seed
-        self._generator = np.random.Generator(np.random.PCG64(seed))
+        self._generator = seeded_generator(seed)
         self.u: float | None = None
 
     def __repr__(self) -> str:

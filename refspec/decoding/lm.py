@@ -7,6 +7,7 @@ model on which exactness is proved.
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,6 +68,11 @@ class TableLM:
             raise BadArgument(f"last is {last} for {len(tokens)} tokens; it is between 1 and {len(tokens) + 1}")
         ends = range(len(tokens) - last + 1, len(tokens) + 1)
         return np.stack([self._row(tuple(tokens[max(0, end - self._longest) : end])) for end in ends])
+
+    @property
+    def by_context(self) -> Mapping[Tokens, Array]:
+        """Its rows [v] by their contexts."""
+        return MappingProxyType(self._rows)
 
     def __repr__(self) -> str:
         kind = "exact" if self._rows[()].dtype == object else str(self._rows[()].dtype)

@@ -4,7 +4,9 @@ from typing import Any
 
 from mutants.planting import patched, planted
 from mutants.uniforms import ReusesDraftNoise
+from refspec.conformance.bugs.uniforms import SharesDraftNoise
 from refspec.decoding import loop
+from refspec.decoding.round import up_to
 
 MUTANTS, plant = planted("loop")
 CUT = "up_to_stop(draft, verdict, stop)"
@@ -32,6 +34,17 @@ patched_loop(
     "the last round is as long as any other",
     "koboldcpp #1276",
     ("min(gamma, end - len(tokens) - 1)", "gamma"),
+)
+plant(
+    "overshoots-by-accepted",
+    "the last round is as long as any other, and only its own token is left out: up to gamma - 1 too many",
+    "several",
+    rounds=patched(
+        "refspec.decoding.loop",
+        ("min(gamma, end - len(tokens) - 1)", "gamma"),
+        (CUT, f"{CUT}\n        emitted = up_to(emitted, emitted.accepted - (emitted.accepted == verdict.accepted >= end - len(tokens)))"),
+        up_to=up_to,
+    ).rounds,
 )
 patched_loop(
     "empty-draft-draws",
@@ -68,3 +81,11 @@ plant(
     "vllm #54282",
     rounds=with_draft_noise_reused,
 )
+
+
+def with_draws_shared(target: Any, drafter: Any, prompt: Any, *, chance: Any, **options: Any) -> Any:
+    both = SharesDraftNoise(drafter, chance)
+    return loop.rounds(target, both, prompt, chance=both, **options)
+
+
+plant("draft-and-target-share-draws", "draft and target draw from one seed each, the same", "several", rounds=with_draws_shared)

@@ -47,6 +47,12 @@ residual("residual-is-p", "the token that replaces a refused one is drawn from p
 residual("residual-softmaxed", "the residual is softmaxed and not normalised", "transformers #28508", softmaxed)
 residual("residual-by-rank", "the residual pairs p and q by rank and not by id", "llama.cpp example", paired_by_rank)
 residual(
+    "zero-residual-is-last-id",
+    "a residual that is all zero falls to the last id",
+    "several",
+    lambda p, q: np.maximum(p - q, 0) if (p > q).any() else (np.arange(len(p)) == len(p) - 1).astype(int),
+)
+residual(
     "residual-clamped",
     "the residual is clamped at 1e-5, which gives forbidden tokens a chance",
     "several",
@@ -58,6 +64,14 @@ token_rule(
     "several",
     REPLACE,
     "return Verdict(i, chance.pick(residual(target_probs[i + 1], draft_row)))",
+)
+token_rule(
+    "residual-at-drafted-only",
+    "the residual subtracts q at the drafted token only",
+    "several",
+    REPLACE,
+    "return Verdict(i, chance.pick(np.where(np.arange(len(target_row)) == drafted, "
+    "np.maximum(target_row - draft_row, 0), target_row)))",
 )
 token_rule(
     "ngram-mismatch-samples-p",
@@ -77,6 +91,13 @@ token_rule(
     "FlashInfer's published reference trace",
     TEST,
     "if not chance.accept(draft_row[drafted], target_row[drafted]):",
+)
+token_rule(
+    "accepts-by-a-fresh-token",
+    "accepts with q(d) / p(y) for a freshly drawn y",
+    "several",
+    TEST,
+    "if not chance.accept(draft_row[drafted], target_row[chance.pick(target_row)]):",
 )
 token_rule("always-accepts", "every drafted token passes", "several", TEST, f"if False and {TEST.removeprefix('if ')}")
 token_rule("accepts-iff-p-exceeds-q", "accepts iff p >= q", "several", TEST, "if not target_row[drafted] >= draft_row[drafted]:")

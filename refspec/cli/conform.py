@@ -1,0 +1,41 @@
+"""`refspec conform`: put somebody's engine to the kit, and print what it found."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from refspec.cli.exits import complain
+from refspec.conformance.adapter import Engine
+from refspec.conformance.checks import Report
+from refspec.conformance.kit import conform, engine_of, known_deviations, with_known
+from refspec.conformance.telling import as_json, as_junit, diagnosis_of, failure, lines
+
+
+def run(options: argparse.Namespace) -> int:
+    engine = engine_of(options.adapter)
+    known = known_deviations(Path(options.xfail)) if options.xfail else ()
+    levels = engine.dialect.levels if options.level == "all" else (options.level,)
+    reports = [with_known(conform(engine, level), known) for level in levels]
+    if options.junit:
+        Path(options.junit).write_text(as_junit(_together(reports)), encoding="utf-8")
+    if options.json:
+        told = [as_json(each, diagnosis_of(each) if each.code == 1 else None) for each in reports]
+        print(json.dumps(told if options.level == "all" else told[0]))
+    else:
+        for report in reports:
+            tell(engine, report)
+    return _together(reports).code
+
+
+def tell(engine: Engine, report: Report) -> None:
+    for line in lines(report):
+        print(line, flush=True)
+    for line in failure(engine, report):
+        print(line, flush=True)
+    if report.code == 2:
+        complain("the engine or its adapter broke; the reasons stand above")
+
+
+def _together(reports: list[Report]) -> Report:
+    return replace(reports[0], findings=tuple(found for each in reports for found in each.findings))

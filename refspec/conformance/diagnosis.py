@@ -1,0 +1,86 @@
+"""Which known bug it is: the one whose answers equal the observed ones, on every case; else those that fail the same checks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from refspec.conformance import replay
+from refspec.conformance.adapter import Dialect
+from refspec.conformance.bugs import BUGS
+from refspec.conformance.cases import CHECKS
+from refspec.conformance.checks import Finding, Report, check_case
+from refspec.conformance.judges import RESOLUTION
+from refspec.conformance.own import OwnKernel
+from refspec.errors import RefspecError
+from refspec.proof.exact import total_variation
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """equal: bugs whose answers are the observed ones on all cases; alike: those that deviate in just the same checks.
+
+    >>> from refspec.conformance.bugs import BUGS
+    >>> from refspec.conformance.cases import CHECKS
+    >>> from refspec.conformance.checks import conform
+    >>> from refspec.conformance.diagnosis import diagnosed
+    >>> diagnosed(conform(BUGS["residual-is-p"].engine, [CHECKS["one-round-law"]])).equal
+    ('residual-is-p', 'bonus-after-rejection')
+    """
+
+    equal: tuple[str, ...]
+    alike: tuple[str, ...] = ()
+    cases: int = 0
+
+    def lines(self) -> list[str]:
+        """What is said of it, a line a bug."""
+        if self.equal:
+            return [f"on all {self.cases} cases it equals {name}: {BUGS[name].what}" for name in self.equal]
+        if self.alike:
+            return [f"deviates where {name} does, by other numbers: {BUGS[name].what}" for name in self.alike]
+        return ["no known bug deviates in just these checks"]
+
+
+@lru_cache(maxsize=10_000)
+def answer_of(bug: str, check: str, case: str) -> Finding:
+    """What the kit finds of a known bug in one case, at the exact level."""
+    return check_case(BUGS[bug].engine, CHECKS[check], next(each for each in CHECKS[check].cases if each.name == case))
+
+
+def diagnosed(report: Report) -> Diagnosis:
+    """Of a report with deviations."""
+    # the quickest first, so that most bugs are told from what was observed by a single small case
+    seen = [each for each in report.findings if each.seen is not None]
+    seen.sort(key=lambda each: (each.status != "deviates", len(each.seen.texts) if report.level == "exact" else 0))
+    equals = partial({"exact": _same_law, "replay": _same_answer}[report.level], report.dialect)
+    equal = tuple(name for name in BUGS if all(equals(name, each) for each in seen))
+    if equal or report.level != "exact":
+        return Diagnosis(equal, cases=len(seen))
+    signature = _deviating(report.findings)
+    return Diagnosis((), tuple(name for name in BUGS if _signature(name, seen) == signature), len(seen))
+
+
+def _same_law(dialect: Dialect, name: str, found: Finding) -> bool:
+    theirs = answer_of(name, found.check, found.case)
+    if theirs.seen is None or theirs.status != found.status:  # the impossible weighs too little to tell
+        return False
+    return total_variation(theirs.seen.texts, found.seen.texts) <= RESOLUTION[dialect.kv_dtype]
+
+
+def _same_answer(dialect: Dialect, name: str, found: Finding) -> bool:
+    engine = BUGS[name].engine
+    vector = replay.vectors()[found.case][1]
+    try:
+        theirs = replay.answer(engine if dialect.uniforms_in == "texts" else OwnKernel(engine), vector)
+    except RefspecError:
+        return False
+    if vector["kind"] == "text":
+        return bool(theirs[0] == found.seen[0])
+    return bool(theirs[0] == found.seen[0]) if dialect.uniforms_in == "tests" else bool(theirs == found.seen)
+
+
+def _deviating(findings: Iterable[Finding]) -> frozenset[str]:
+    return frozenset(each.check for each in findings if each.status == "deviates")
+
+
+def _signature(name: str, seen: Iterable[Finding]) -> frozenset[str]:
+    return _deviating(answer_of(name, each.check, each.case) for each in seen)

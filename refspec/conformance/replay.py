@@ -1,0 +1,132 @@
+"""The replay level: the vectors of `vectors/*.json`, uniforms in and exact tokens out."""
+
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from refspec.conformance.adapter import Case, Engine, Kernel, Skip, Texts
+from refspec.conformance.checks import Finding, Report, require, told
+from refspec.decoding.lm import TableLM, Tokens
+from refspec.models.sampling import Sampling
+
+FOLDER = Path(__file__).parent / "vectors"
+Vector = Mapping[str, Any]
+
+
+@lru_cache
+def vectors() -> Mapping[str, tuple[str, Vector]]:
+    """{id: (check, vector)} of all files.
+
+    >>> from refspec.conformance.replay import vectors
+    >>> len(vectors()) > 100
+    True
+    """
+    found: dict[str, tuple[str, Vector]] = {}
+    for path in sorted(FOLDER.glob("*.json")):
+        held = json.loads(path.read_text(encoding="utf-8"))
+        found |= {each["id"]: (held["check"], each) for each in held["vectors"]}
+    return found
+
+
+def conform(engine: Engine) -> Report:
+    """What each vector showed.
+
+    >>> from refspec.conformance.own import Own
+    >>> from refspec.conformance.replay import conform
+    >>> conform(Own()).code
+    0
+    """
+    return Report(engine.dialect, "replay", tuple(_found(engine, check, vector) for check, vector in vectors().values()))
+
+
+def _found(engine: Engine, check: str, vector: Vector) -> Finding:
+    try:
+        seen = answer(engine, vector)
+    except Skip as reason:
+        return Finding(check, vector["id"], "replay", "skipped", detail=str(reason))
+    except Exception as error:
+        return Finding(check, vector["id"], "replay", "errored", detail=told(error))
+    return Finding(check, vector["id"], "replay", *_judged(engine, vector, seen), seen=seen)
+
+
+def answer(engine: Engine, vector: Vector) -> Any:
+    """What an engine makes of a vector: the tokens of a text, or accepted and token of a round.
+
+    >>> from refspec.conformance.own import Own
+    >>> from refspec.conformance.replay import answer, vectors
+    >>> vector = next(each for check, each in vectors().values() if each["kind"] == "text")
+    >>> answer(Own(), vector)[0] == tuple(vector["tokens"])
+    True
+    """
+    if vector.get("dtype", engine.dialect.kv_dtype) != engine.dialect.kv_dtype:
+        raise Skip(f"its uniforms are no {engine.dialect.kv_dtype}")
+    if (engine.dialect.uniforms_in == "texts") != (vector["kind"] == "text"):
+        raise Skip(f"it takes uniforms for {engine.dialect.uniforms_in}, and this is a {vector['kind']}")
+    if vector["kind"] == "round":
+        verdict = cast(Kernel, engine).verify(
+            tuple(vector["drafted"]),
+            floats(vector["draft_probs"]),
+            floats(vector["target_probs"]),
+            [float.fromhex(u) for u in vector["accept"]],
+            float.fromhex(vector["pick"]),
+        )
+        return int(verdict.accepted), int(verdict.token)
+    case = case_of(vector)
+    require(case, engine.dialect)
+    if engine.dialect.block and case.gamma > 1:
+        raise Skip("it decides on a draft as a whole, which asks for its uniforms in another order")
+    run = cast(Texts, engine).replay(case, [float.fromhex(u) for u in vector["uniforms"]])
+    return tuple(map(int, run.tokens)), run.draws
+
+
+def _judged(engine: Engine, vector: Vector, seen: Any) -> tuple[str, Fraction, str]:
+    """The status, no distance, and what was answered where it is wrong."""
+    text = vector["kind"] == "text"
+    right = [tuple(vector["tokens"]) if text else (vector["accepted"], vector["token"]), *map(tuple, vector.get("also", []))]
+    if text:
+        fits, said = seen[0] in right, f"the text is {seen[0]}; it should be {right[0]}"
+        if seen[0] == right[0] and seen[1] not in (None, vector["draws"]):
+            fits, said = False, f"the text took {seen[1]} uniforms; it should take {vector['draws']}"
+    else:
+        fits = seen in right
+        if engine.dialect.uniforms_in == "tests":  # which draws the token in a way of its own
+            fits = seen[0] in {accepted for accepted, _ in right} and seen[1] in vector["possible"]
+        said = f"it accepts {seen[0]}, then {seen[1]}; it should accept {right[0][0]}, then {right[0][1]}"
+    return ("conforms", Fraction(0), "") if fits else ("deviates", Fraction(0), f"{said}: {vector['why']}")
+
+
+def floats(rows: Any) -> Any:
+    return np.array([[float.fromhex(p) for p in row] for row in rows])
+
+
+def case_of(vector: Vector) -> Case:
+    """The case of a text vector.
+
+    >>> from refspec.conformance.replay import case_of, vectors
+    >>> case_of(next(each for check, each in vectors().values() if check == "one-round-law")).gamma
+    1
+    """
+    return Case(
+        vector.get("id", ""),
+        _table(vector["target"]),
+        _table(vector["draft"]),
+        vector["gamma"],
+        vector["max_new_tokens"],
+        tuple(vector["prompt"]),
+        tuple(vector.get("stop", ())),
+        Sampling(**vector.get("sampling", {})),
+        vector.get("repetition_penalty", 1.0),
+        vector.get("vocab_size"),
+    )
+
+
+def _table(rows: Mapping[str, list[str]]) -> TableLM:
+    def context(key: str) -> Tokens:
+        return tuple(map(int, key.split()))
+
+    return TableLM({context(key): [float.fromhex(p) for p in row] for key, row in rows.items()})

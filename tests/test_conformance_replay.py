@@ -1,0 +1,85 @@
+"""The vectors: their answers are the enumerator's, refspec gives them, and each bug that they name does not."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from refspec.conformance import replay, vectors
+from refspec.conformance.bugs import BUGS
+from refspec.conformance.cases import CHECKS
+from refspec.conformance.checks import Report
+from refspec.conformance.diagnosis import diagnosed
+from refspec.conformance.enumerator import one_round, text
+from refspec.conformance.own import Own, OwnKernel
+
+FILES = sorted(replay.FOLDER.glob("*.json"))
+
+
+def test_every_check_has_a_file_but_that_of_batches() -> None:
+    assert {path.stem for path in FILES} == CHECKS.keys() - {"ragged-batch"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_answers_are_the_enumerators(path: Path) -> None:
+    held = json.loads(path.read_text(encoding="utf-8"))
+    assert held["schema"] == vectors.SCHEMA
+    assert held["rules"] == list(CHECKS[held["check"]].rules)
+    for vector in held["vectors"]:
+        inputs = {key: value for key, value in vector.items() if key not in ("id", "kills")}
+        assert vector["id"] == vectors.named(held["check"], inputs)
+        if vector["kind"] == "text":
+            right = text(replay.case_of(vector), [Fraction(float.fromhex(u)) for u in vector["uniforms"]])
+            assert (list(right.tokens), right.draws) == (vector["tokens"], vector["draws"])
+        else:
+            q, p = (
+                [tuple(Fraction(float.fromhex(w)) for w in row) for row in vector[name]]
+                for name in ("draft_probs", "target_probs")
+            )
+            tests = (Fraction(float.fromhex(u)) for u in vector["accept"])
+            last = iter([Fraction(float.fromhex(vector["pick"]))])
+            assert one_round(tuple(vector["drafted"]), q, p, tests, last)[:2] == (vector["accepted"], vector["token"])
+
+
+@pytest.mark.nightly
+def test_the_files_are_what_the_command_writes(tmp_path: Path) -> None:
+    vectors.write(tmp_path)
+    assert {path.name: path.read_text() for path in FILES} == {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+
+def test_refspec_gives_every_answer() -> None:
+    for engine in (Own(), OwnKernel()):
+        report = replay.conform(engine)
+        assert {each.id: each.detail for each in report.findings if each.status not in ("conforms", "skipped")} == {}
+    assert len(replay.vectors()) > 100
+
+
+def test_ids_are_not_used_twice() -> None:
+    ids = [vector["id"] for path in FILES for vector in json.loads(path.read_text(encoding="utf-8"))["vectors"]]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_every_bug_fails_the_vectors_that_name_it(name: str) -> None:
+    named = [(check, each) for check, each in replay.vectors().values() if name in each["kills"]]
+    assert named, "no vector tells this bug from the rules"
+    for _, vector in named[:5]:
+        engine = BUGS[name].engine if vector["kind"] == "text" else OwnKernel(BUGS[name].engine)
+        assert replay._found(engine, "", vector).status in ("deviates", "errored")  # a broken text is no pass either
+
+
+@pytest.mark.parametrize("name", ["always-accepts", "pick-at-the-boundary", "processors-miss-the-prompt", "bonus-forgotten"])
+def test_a_bug_is_diagnosed_by_its_own_name(name: str) -> None:
+    report = replay.conform(BUGS[name].engine)
+    assert report.code in (1, 2)
+    assert name in diagnosed(Report(report.dialect, "replay", report.findings)).equal
+
+
+def test_a_kernel_that_draws_the_token_by_itself_is_asked_for_a_possible_one() -> None:
+    class Tests(OwnKernel):
+        def __init__(self) -> None:
+            super().__init__()
+            object.__setattr__(self.dialect, "uniforms_in", "tests")
+
+    assert replay.conform(Tests()).code == 0
