@@ -16,6 +16,9 @@
 # *target* is the model whose text we want. The *draft* model is ten times cheaper and not as good. In each *round* the draft
 # guesses four tokens, and the target looks at all four in **one call**. It keeps the first few, as many as pass its test, and adds one token
 # of its own. Calls of the target are what takes the time.
+#
+# In the call below `gamma` is how many tokens are guessed a round, `seed` makes the run repeatable, and `record` keeps what was compared.
+# `temperature` comes in lesson 2; 1 leaves the models as they are.
 
 # %%
 import refspec
@@ -23,7 +26,14 @@ import refspec.plot
 from refspec import exercises
 
 out = refspec.generate(
-    "tiny-target", "ROMEO:", drafter="tiny-draft", gamma=4, max_new_tokens=60, temperature=1.0, seed=1, record=True
+    "tiny-target",
+    "ROMEO:",
+    drafter="tiny-draft",
+    gamma=4,
+    max_new_tokens=60,
+    temperature=1.0,
+    seed=1,
+    record=True,
 )
 
 # %% [markdown]
@@ -34,8 +44,8 @@ out = refspec.generate(
 len(out.rounds)
 
 # %% [markdown]
-# Here is the text, coloured by the fate of its tokens. Hover over one to see what was compared, and tick the box to see what was
-# thrown away.
+# Here is the text, coloured by the fate of its tokens. Tick the box to see what was thrown away. Hover over a token to see what was
+# compared for it: lesson 3 says what p, q and u are.
 
 # %%
 out
@@ -49,18 +59,20 @@ out
 refspec.plot.rounds(out.rounds, title="Every call yields at least one token, and often more")
 
 # %% [markdown]
-# A round is a small record. `draft_tokens` are the guesses (numbers; the tokenizer turns them into text), `accepted` says how many were
-# kept, and `token` is the target's own.
+# A round is a small record. `draft_tokens` are the guesses (numbers; the tokenizer turns them into text), `drafted` says how many they
+# are and `accepted` how many were kept, `token` is the target's own, and `tokens` is all that the round emitted.
 
 # %%
 first = out.rounds[0]
 print(first)
-print("guessed:", repr(out.tokenizer.decode(first.draft_tokens)), " emitted:", repr(out.tokenizer.decode(first.tokens)))
+print("guessed:", repr(out.tokenizer.decode(first.draft_tokens)))
+print("emitted:", repr(out.tokenizer.decode(first.tokens)))
 
 # %% [markdown]
 # ## Exercise 1: tokens per call
 #
-# How many tokens did a call of the target yield, on average? A round emitted `each.accepted` guesses and one more token.
+# How many tokens did a call of the target yield, on average? `rounds` is a list like `out.rounds`. Run the check before you begin, and
+# after each try: it says what is wrong.
 
 
 # %% tags=["exercise"]
@@ -73,7 +85,7 @@ exercises.tokens_per_call(tokens_per_call)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Add up `each.accepted + 1` over all rounds. There is one call a round.
+# There is one call a round, and a round emits `each.accepted` guesses and one more token. Add up over all rounds.
 # </details>
 #
 # <details><summary>Solution</summary>

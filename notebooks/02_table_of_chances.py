@@ -14,7 +14,8 @@
 # by hand. Lessons 2 to 5 need NumPy and matplotlib alone.
 #
 # Our model laughs. It knows three tokens: `ha`, `ho` and `hm`. For each last token, a table holds a *row*: three chances that sum
-# to 1. They are fractions, so that everything in these lessons is exact.
+# to 1. They are fractions, so that everything in these lessons is exact. `probs(text)` gives rows, for the places that are asked for; here it is
+# one, so `[0]`. A token is its number: `ha` is 0, and `(0, 2)` is the text "ha hm".
 
 # %% tags=["exact"]
 from fractions import Fraction
@@ -26,20 +27,20 @@ import refspec.plot
 from refspec import exercises
 from refspec.models.sampling import top_k, top_p, with_temperature
 
-third = Fraction(1, 3)
+half, third, sixth = Fraction(1, 2), Fraction(1, 3), Fraction(1, 6)
 target = refspec.TableLM({
-    (): [3 * third / 2, third, third / 2],  # at the beginning
-    (0,): [third / 2, 3 * third / 2, third],  # after ha
-    (1,): [Fraction(1, 2), Fraction(1, 4), Fraction(1, 4)],  # after ho
+    (): [half, third, sixth],  # at the beginning
+    (0,): [sixth, half, third],  # after ha
+    (1,): [half, half / 2, half / 2],  # after ho
     (2,): [2 * third, third, 0 * third],  # after hm: never hm again
 })  # fmt: skip
-names = exercises.NAMES
+names = "ha", "ho", "hm"
 for text in ((), (0,), (1,), (2,)):
     row = target.probs(text)[0]
     print(f"after {names[text[0]] if text else 'nothing':>7}:", *row, "  sum", sum(row))
 
 # %% [markdown]
-# The course keeps the same table as `exercises.TARGET`.
+# The course keeps the same table as `exercises.TARGET`, and the names as `exercises.NAMES`.
 
 # %% tags=["exact"]
 all((target.probs(text) == exercises.TARGET.probs(text)).all() for text in ((), (0,), (1,), (2,)))
@@ -52,32 +53,45 @@ all((target.probs(text) == exercises.TARGET.probs(text)).all() for text in ((), 
 #
 # **Predict before you run.** For 1/2, 1/3, 1/6: what does top-p with p = 0.6 leave? Does `ho` stay?
 
+
 # %%
+def tempered(row, temperature):
+    powers = row.astype(float) ** (1 / temperature)
+    return powers / powers.sum()
+
+
 row = target.probs(())[0]
-cold = with_temperature(np.log(row.astype(float))[None], 0.5)[0]
-refspec.plot.bars(
-    {"the row": row, "temperature 0.5": cold, "top-k, k = 1": top_k(row, 1), "top-p, p = 0.6": top_p(row, Fraction(3, 5))},
-    names=names,
-    title="Each option moves chance to the likely tokens",
-)
+rows = {
+    "the row": row,
+    "temperature 0.5": tempered(row, 0.5),
+    "top-k, k = 1": top_k(row, 1),
+    "top-p, p = 0.6": top_p(row, Fraction(3, 5)),
+}
+refspec.plot.bars(rows, names=names, title="Each option moves chance to the likely tokens")
 
 # %% [markdown]
-# `ho` stays: `ha` alone has 1/2, which is still below 0.6. Move the slider to see temperature at work. (Without widgets, change the
-# number 0.5 above.)
+# `ho` stays: `ha` alone has 1/2, which is still below 0.6. Our `tempered` is what the library does, up to one thing: the library begins
+# with the logarithms of the chances, since that is what a network gives (lesson 6).
+
+# %% tags=["exact"]
+logarithms = np.log(row.astype(float))[None]
+bool(np.allclose(tempered(row, 0.5), with_temperature(logarithms, 0.5)[0], rtol=0, atol=1e-12))
+
+# %% [markdown]
+# Move the slider to see temperature at work. (Without widgets, change the number 0.5 above.)
 
 # %%
 from ipywidgets import FloatSlider, interact
 
 
 def at(temperature):
-    rows = {
-        "temperature 1": row,
-        f"temperature {temperature:g}": with_temperature(np.log(row.astype(float))[None], temperature)[0],
-    }
+    rows = {"temperature 1": row, f"temperature {temperature:g}": tempered(row, temperature)}
     return refspec.plot.bars(rows, names=names, title="Colder is greedier")
 
 
-_ = interact(at, temperature=FloatSlider(0.5, min=0.1, max=3, step=0.1, continuous_update=False))
+slider = FloatSlider(0.5, min=0.1, max=3, step=0.1, continuous_update=False)
+_ = interact(at, temperature=slider)
+
 # %% [markdown]
 # ## The staircase
 #
@@ -85,7 +99,8 @@ _ = interact(at, temperature=FloatSlider(0.5, min=0.1, max=3, step=0.1, continuo
 # step it lands. The step of `ha` is 1/2 high, so `ha` is hit half of the time.
 
 # %%
-refspec.plot.staircase(row, names=names, uniforms=[0.1, 0.6, 0.9], title="The height of a step is the chance to hit it")
+title = "The height of a step is the chance to hit it"
+refspec.plot.staircase(row, names=names, uniforms=[0.1, 0.6, 0.9], title=title)
 
 # %% [markdown]
 # A program that draws its own random numbers cannot be replayed by hand. Here chance is an argument. `Seeded` draws from a
@@ -96,11 +111,12 @@ tape = refspec.Tape([0.1, 0.6, 0.9])
 [names[tape.pick(row)] for _ in range(3)]
 
 # %% [markdown]
-# Plain decoding is that, again and again, with the row that belongs to the text so far. Do the next three tokens by hand first: from the
-# start, then from the row after the first token, and so on.
+# *Plain decoding*, `refspec.autoregressive`, is that, again and again, with the row that belongs to the text so far; `()` is the empty text
+# that it begins with. Do the next three tokens by hand first: from the start, then from the row after the first token, and so on.
 
 # %% tags=["exact"]
-[names[token] for token in refspec.autoregressive(target, (), max_new_tokens=3, chance=refspec.Tape([0.6, 0.6, 0.95]))]
+tape = refspec.Tape([0.6, 0.6, 0.95])
+[names[token] for token in refspec.autoregressive(target, (), max_new_tokens=3, chance=tape)]
 
 # %% [markdown]
 # ## Exercise 1: pick
@@ -165,7 +181,7 @@ exercises.top_p(my_top_p)
 # ## What would break if ...
 #
 # ... the draft and the target shaped their rows differently? Nothing, as long as each *says* which row it drew from. If a draft draws
-# after top-k and shows the row from before, the text is wrong. Lesson 9 has that bug.
+# after top-k and shows the row from before, the text is wrong. Lesson 9 has a bug of that kind.
 #
 # ## Three questions
 #

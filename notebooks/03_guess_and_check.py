@@ -15,8 +15,6 @@
 # From here on **p** is the target's row and **q** the draft's.
 
 # %% tags=["exact"]
-
-
 import numpy as np
 
 import refspec
@@ -35,7 +33,7 @@ for name, target_chance, draft_chance in zip(names, p, q):
 #
 # Think of throwing a dart at the bars of q: the guess chooses the bar, and u the height. If the dart lies under p as well, it is kept.
 #
-# **Predict before you run.** The guess is `hm`, and u = 0.5. Is it kept?
+# **Predict before you run.** The guess is `hm`, token 2, and u = 0.5. Is it kept?
 
 # %%
 refspec.plot.overlap(p, q, names=names, coin=(2, 0.5))
@@ -51,7 +49,8 @@ def coin(guess, u):
     return refspec.plot.overlap(p, q, names=names, coin=(names.index(guess), u))
 
 
-_ = interact(coin, guess=list(names), u=FloatSlider(0.3, min=0, max=0.99, step=0.01, continuous_update=False))
+slider = FloatSlider(0.3, min=0, max=0.99, step=0.01, continuous_update=False)
+_ = interact(coin, guess=list(names), u=slider)
 
 # %% [markdown]
 # **Left:** the green area is min(p, q), what the two share. A dart lands there with chance 2/3: that is the **acceptance rate**.
@@ -61,7 +60,7 @@ _ = interact(coin, guess=list(names), u=FloatSlider(0.3, min=0, max=0.99, step=0
 # up exactly. Nothing else in speculative decoding is deep.
 #
 # In the library, `chance.accept(p, q)` is the coin and `chance.pick(weights)` the staircase of lesson 2. `refspec.law` runs a program along
-# every way its questions can be answered, and adds up what each way weighs. It gives fractions, not samples.
+# every way its questions can be answered, and adds up what each way weighs: the chance of each result. It gives fractions, not samples.
 
 
 # %% tags=["exact"]

@@ -12,7 +12,9 @@
 # *30 minutes.* Afterwards you have written the rule of the paper ([Leviathan et al.](https://arxiv.org/abs/2211.17192), Algorithm 1)
 # and broken it in a few ways that people have shipped.
 #
-# The grader does not sample. It runs *your function* along every branch, over fractions, and adds up what comes out.
+# The grader does not sample. It runs *your function* along every branch, over fractions, and adds up what comes out. Where that is wrong, it
+# names the worst text and says how far off the whole is: the *total variation*, half the sum of all differences. It is 0 for equal
+# distributions, and 1 for those that share nothing.
 
 # %%
 from refspec.verify import Verdict, residual
@@ -123,10 +125,17 @@ def fresh(draft, target_probs, chance):
 exercises.rule(fresh)
 
 # %% [markdown]
-# The picture has a point for every text of three tokens: where it should be, and where it is.
+# The picture has a point for every text of three tokens. Rightwards is the chance it should have: `law` of lesson 3 over plain decoding.
+# Upwards is the chance it has: `sequence_law` does the same for the loop around a rule (lesson 5 says how). `ModelDrafter` makes a
+# guesser of a model.
+
 
 # %%
-wanted = refspec.law(lambda chance: refspec.autoregressive(exercises.TARGET, (), max_new_tokens=3, chance=chance))
+def plain(chance):
+    return refspec.autoregressive(exercises.TARGET, (), max_new_tokens=3, chance=chance)
+
+
+wanted = refspec.law(plain)
 drafter = refspec.ModelDrafter(exercises.DRAFT)
 found = refspec.sequence_law(exercises.TARGET, drafter, gamma=2, max_new_tokens=3, verify=fresh)
 refspec.plot.texts(found, wanted, names=names)
@@ -134,7 +143,7 @@ refspec.plot.texts(found, wanted, names=names)
 # %% [markdown]
 # ## Exercise 3: break it
 #
-# Write a rule that looks right and is not, and find a name for it in the grader's collection. These ten are known:
+# Write a rule that looks right and is not, and grade it by `exercises.rule(...)`, as above. Does the grader know it? It knows these ten:
 
 # %% tags=["exact"]
 for name, bug in exercises.ZOO.items():

@@ -13,7 +13,6 @@
 # *25 minutes.* Afterwards you can check any decoding program exactly, and say why one exact round makes all texts exact.
 
 # %%
-
 from fractions import Fraction
 
 import refspec
@@ -34,13 +33,15 @@ target, draft, names = exercises.TARGET, exercises.DRAFT, exercises.NAMES
 refspec.law(lambda chance: chance.pick([1, 2]) + chance.pick([1, 2]))
 
 # %% [markdown]
-# Now a program that matters: one round of the loop as it ships, with two guesses. Each line is an outcome; the weights sum to one.
+# Now a program that matters: one round of `refspec.speculative`, the loop as it ships, with two guesses. Each line is an outcome; the weights
+# sum to one.
 
 
 # %% tags=["exact"]
 def one_round(chance):
     drafter = refspec.ModelDrafter(draft)
-    return refspec.speculative(target, drafter, (), gamma=2, max_new_tokens=3, chance=chance).rounds[0].tokens
+    made = refspec.speculative(target, drafter, (), gamma=2, max_new_tokens=3, chance=chance)
+    return made.rounds[0].tokens
 
 
 found = refspec.law(one_round)
@@ -52,7 +53,9 @@ print("...", len(found), "outcomes; they sum to", sum(found.values()))
 # A round yields one to three tokens. How can that have "the target's distribution"? Look at its first token alone:
 
 # %% tags=["exact"]
-first = [sum(weight for tokens, weight in found.items() if tokens[0] == token) for token in range(3)]
+first = [Fraction(0)] * 3
+for tokens, weight in found.items():
+    first[tokens[0]] += weight
 print(*first, "  and p is ", *target.probs(())[0])
 
 # %% [markdown]
@@ -63,15 +66,22 @@ print(*first, "  and p is ", *target.probs(())[0])
 # [docs/exactness.md](../docs/exactness.md) writes it out. How many tokens a round emits does not matter, as long as *where it ends*
 # is decided by what is already emitted or thrown away.
 #
-# We need not believe it. `sequence_law` enumerates the loop for whole texts.
+# We need not believe it. `sequence_law` enumerates the loop for whole texts. It uses the induction: where two branches lead to one text, it goes on
+# from there once, with their weights added.
+
 
 # %%
-wanted = refspec.law(lambda chance: refspec.autoregressive(target, (), max_new_tokens=4, chance=chance))
+def plain(chance):
+    return refspec.autoregressive(target, (), max_new_tokens=4, chance=chance)
+
+
+wanted = refspec.law(plain)
 found = refspec.sequence_law(target, refspec.ModelDrafter(draft), gamma=3, max_new_tokens=4)
 refspec.plot.texts(found, wanted, names=names)
 
 # %% tags=["exact"]
-print(len(found), "texts, largest difference", max(abs(found[text] - wanted[text]) for text in wanted))
+largest = max(abs(found[text] - wanted[text]) for text in wanted)
+print(len(found), "texts, largest difference", largest)
 
 # %% [markdown]
 # That zero is a fraction: the integer zero, not a small number.
@@ -108,7 +118,8 @@ exercises.text_chance(text_chance)
 # %% [markdown]
 # ## Exercise 2: how long is a round?
 #
-# Each guess is kept with chance alpha, if all before it were. How many tokens does a round with gamma guesses emit on average?
+# The letters of the papers: *gamma* is how many guesses a round has, and *alpha* the chance that a guess is kept, if all before it were. How
+# many tokens does a round emit on average?
 
 
 # %% tags=["exercise"]

@@ -36,10 +36,10 @@ def made_by(drafter, **options):
 
 
 for temperature in (0, 1):
-    for name, drafter in (("a smaller model", "tiny-draft"), ("prompt lookup", refspec.NgramDrafter())):
+    for name, drafter in (("model", "tiny-draft"), ("lookup", refspec.NgramDrafter())):
         stats = made_by(drafter, temperature=temperature, seed=3).stats
         rate, tokens = stats.acceptance_rate, stats.tokens_per_target_call
-        print(f"temperature {temperature}: {name:15} acceptance {rate:.2f}, {tokens:.2f} tokens a call")
+        print(f"temperature {temperature}, {name:6}: kept {rate:.2f}, {tokens:.2f} tokens a call")
 
 # %% [markdown]
 # ## Exercise 1: prompt lookup
@@ -119,13 +119,14 @@ refspec.plot.lines(
 # %%
 for temperature in (0, 1):
     made = made_by(refspec.NgramDrafter(), gamma="auto", temperature=temperature, seed=3)
-    print(f"temperature {temperature}: drafted a round:", *(each.drafted for each in made.rounds[:40]))
+    print(f"temperature {temperature}, drafted:", *(each.drafted for each in made.rounds[:40]))
 
 # %% [markdown]
 # ## Exercise 2: a drafter of your own
 #
-# Write a drafter that always guesses the draft model's *likeliest* token, once a round. The text must stay exact, so the row that it shows must
-# be the one it drew from. What row is that, if nothing was drawn? `model` is the draft model of lessons 2 to 5.
+# A drafter is an object with `propose`: it is given the text and how many guesses are wanted, and returns a `Draft` of tokens and of the rows
+# they were drawn from. Write one that always guesses the draft model's *likeliest* token, one a round. The text must stay exact, so the row that
+# it shows must be the one it drew from. What row is that, if nothing was drawn? `model` is the draft model of lessons 2 to 5.
 
 # %%
 model = exercises.DRAFT
@@ -136,7 +137,8 @@ class Greedy:
     def propose(self, tokens, gamma, chance):
         row = model.probs(tokens)[0]
         guess = int(row.argmax())
-        return Draft((guess,)[:gamma], row[None][:gamma] if gamma else None)  # your code: show another row
+        rows = row[None][:gamma] if gamma else None
+        return Draft((guess,)[:gamma], rows)  # your code: show another row
 
 
 # %% tags=["check"]

@@ -37,6 +37,7 @@ def test_a_lesson_has_the_form_of_a_lesson(lesson: Path) -> None:
     assert [each for each in PROMISED if each not in text] == []
     code = [each for each in found if each["cell_type"] == "code"]
     assert max(len(each["source"].splitlines()) for each in code) <= 25
+    assert [line for each in code for line in each["source"].splitlines() if len(line) > 100] == [], "wider than a notebook"
     assert sum("interact(" in each["source"] for each in code) <= 1
     pictures = [output for each in code for output in each["outputs"] if "image/png" in output.get("data", {})]
     assert pictures

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import PowerNorm
 
 from refspec.arrays import Array
 from refspec.decoding.round import Round, role
@@ -33,7 +34,7 @@ def rounds(made: Sequence[Round], *, title: str, dark: bool = False) -> Picture:
             axes.bar(places[here], 1, bottom=kept[here], color=colour, label=label)
     axes.bar(places, -wasted, color=ink.paper, edgecolor=ink.q, hatch="////", label="drafted in vain")
     axes.axhline(0, color=ink.faint, linewidth=1)
-    axes.set(xlabel="call of the target", ylabel="tokens")
+    axes.set(xlabel="call of the target", ylabel="tokens", xlim=(0.4, len(made) + 0.6))
     axes.yaxis.set_major_formatter(lambda tokens, _: f"{abs(tokens):g}")  # below the line they count as well
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_major_locator().set_params(integer=True)
@@ -44,15 +45,17 @@ def rounds(made: Sequence[Round], *, title: str, dark: bool = False) -> Picture:
 def attention(weights: Array, words: Sequence[str], *, title: str, dark: bool = False) -> Picture:
     """Who looks at whom, one panel a head: weights [h, n, n], row i the attention of token i. words: the n tokens.
 
+    The colours go by the root of a weight, since most are small.
+
     >>> import numpy as np
     >>> import refspec.plot
     >>> refspec.plot.attention(np.tri(2)[None] / [[1], [2]], ["to", "be"], title="be looks back")
     <Picture: be looks back>
     """
-    figure, panels, ink = sheet(title, dark, 5.5 / (0.5 + len(weights)) + 1.5, len(weights))
+    figure, panels, ink = sheet(title, dark, 6 / (0.5 + len(weights)) + 1.5, len(weights))
     shown = [word.replace("\n", "↵").replace(" ", "\N{OPEN BOX}") for word in words]
     for i, (axes, head) in enumerate(zip(panels, weights, strict=True)):
-        image = axes.imshow(np.where(np.tri(len(words)) > 0, head, np.nan), vmin=0, vmax=1, cmap="viridis")
+        image = axes.imshow(np.where(np.tri(len(words)) > 0, head, np.nan), norm=PowerNorm(0.5, 0, 1), cmap="viridis")
         axes.set_title(f"head {i}" if len(weights) > 1 else "")
         axes.set_xticks(range(len(words)), shown, rotation=90, fontsize=8)
         axes.set_yticks(range(len(words)), shown if i == 0 else [""] * len(words), fontsize=8)

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 DPI = 110
 WIDTH = 7.6  # inches: what a notebook shows without scaling
@@ -74,7 +75,8 @@ class Picture:
 def sheet(title: str, dark: bool, height: float, columns: int = 1, **options: Any) -> tuple[Figure, list[Any], Ink]:
     """An empty sheet with its claim at the top: the figure, its axes from left to right, and the ink to draw with."""
     ink = DARK if dark else LIGHT
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor=ink.paper)
+    layout = ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07)
+    figure = Figure(figsize=(WIDTH, height), layout=layout, facecolor=ink.paper)
     figure.suptitle(title, color=ink.text, fontsize=12, fontweight="bold")
     all_axes = list(figure.subplots(1, columns, squeeze=False, **options)[0])
     for axes in all_axes:
