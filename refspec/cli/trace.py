@@ -29,7 +29,9 @@ def run(options: argparse.Namespace) -> int:
     engine = watching(Engine.load(options), log)
     output = show(engine.stream(replace(request, settings={**settings, "record": True})))
     print(figures(output, options.seed, painter(sys.stderr)), file=sys.stderr)
-    made = page(output, rule=RULES[options.verify], passes=log, about=engine.made_by(request))
+    unused = () if engine.drafter is not None else ("verify", "gamma")
+    about = {name: value for name, value in engine.made_by(request).items() if name not in unused}
+    made = page(output, rule=RULES[options.verify], passes=log, about=about)
     try:
         path.write_text(made, encoding="utf-8", newline="\n")
     except OSError as error:
@@ -48,7 +50,7 @@ def writable(name: str) -> Path:
     """The file, which can be written: found out before a token is generated, and without a change to what is there."""
     path = Path(name)
     try:
-        there = path.exists()
+        there = path.exists() or path.is_symlink()
         with path.open("ab"):
             pass
         if not there:

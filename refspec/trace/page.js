@@ -19,7 +19,7 @@ const codePoint = (c) => `⟨U+${c.codePointAt(0).toString(16).toUpperCase().pad
 const SIGNS = { " ": "·", "\n": "↵", "\t": "⇥" };
 function spelled(text, asText = false) {
   return text.split(PARTS).filter((each) => each).map((each) => {
-    if (asText ? each === " " || each === "\n" || each === "\t" : false) return each;
+    if (asText && " \n\t".includes(each)) return each;
     return each === " " || UNSEEN.test(each) ? el("span", { class: "space" }, SIGNS[each] ?? codePoint(each)) : each;
   });
 }
@@ -103,7 +103,7 @@ function positions() {
     const button = el("button", { type: "button" }, el("span", { class: "faint number" }, String(round.start + i)),
       drafted !== undefined ? token(drafted, fate === "accepted" ? null : "gone") : fate === "bonus" || fate === "plain" ? token(round.emitted.at(-1))
         : el("span", { class: "faint" }, "—"),
-      bar ?? el("span", { class: "faint" }, ""), el("span", { class: `fate ${fate}` }, FATES[fate]));
+      bar ?? el("span"), el("span", { class: `fate ${fate}` }, fate === "unused" && coin ? "not kept" : FATES[fate]));
     button.addEventListener("click", () => choose(i));
     return el("li", {}, button);
   }));
@@ -118,7 +118,7 @@ function choose(i) {
 function detail() {
   const round = rounds[now], position = round.positions[chosen], drafted = round.draft[chosen];
   const box = $("detail");
-  box.replaceChildren(el("h3", {}, drafted === undefined ? `Position ${round.start + chosen}: behind the draft`
+  box.replaceChildren(el("h3", {}, drafted === undefined ? `Position ${round.start + chosen}: ${chosen ? "behind the draft" : "the next token"}`
     : [`Position ${round.start + chosen}: `, ...quoted(drafted), " was drafted"].flat()));
   for (const sentence of story(round, position, drafted)) box.append(el("p", {}, sentence));
   const drawnFrom = position.tokens.some(([, p, , weight]) => weight !== null && Math.abs(weight - p) > 1e-12);
@@ -186,7 +186,8 @@ function strip(who) {
   if (first < before) told.push(`It held ${count(before, "row")} and was rewound to ${first}: ${rowsOf(first, before)} belonged to tokens that were not kept. `);
   else if (before) told.push(`It held ${count(before, "row")}, and nothing had to be rewound. `);
   told.push(`${passes.length === 1 ? "One pass" : `${passes.length} passes`} wrote ${rowsOf(first, end)}.`);
-  if (after !== null && after < end) told.push(` Of these, ${rowsOf(after, end)} will be rewound when it is used next.`);
+  if (after === null) told.push(" No later pass used it.");
+  else if (after < end) told.push(` Of these, ${rowsOf(after, end)} will be rewound when it is used next.`);
   return [el("p", {}, el("strong", {}, who === "target" ? "The target's: " : "The draft model's: "), told.join("")),
     first < before && previous ? el("div", { class: "rows", "aria-hidden": "true" }, el("span", { class: "faint" }, "rewound"), line(first, before, "forgotten", previous)) : null,
     el("div", { class: "rows", "aria-hidden": "true" }, el("span", { class: "faint" }, "holds"), known, line(first, end, "new", round))].filter((each) => each);
@@ -213,7 +214,8 @@ function show(i) {
   $("previous").disabled = now === 0;
   $("next").disabled = now === rounds.length - 1;
   $("summary").replaceChildren(...summary(round));
-  $("how").textContent = n ? `${count(n, "token")} drafted, each from q. One pass of the target gives p at all ${n + 1} positions.` +
+  const sure = n && round.draft.every((id, i) => round.positions[i].tokens.find((entry) => entry[0] === id)[2] === 1);
+  $("how").textContent = n ? `${count(n, "token")} drafted${sure ? "; q gives each of them probability 1" : ", each from q"}. One pass of the target gives p at all ${n + 1} positions.` +
     (round.positions.some((each) => each.coin) ? " The shaded part of a bar is the chance to accept, the mark is the coin u." : "")
     : "Nothing was drafted, so that one pass of the target gives p at one position.";
   text();
