@@ -25,12 +25,15 @@ function spelled(text, asText = false) {
 }
 function token(id, kind = null) {
   const [text, isText] = names[id];
-  const made = el("bdi", kind ? { class: kind } : {}, spelled(text));
-  if (!isText) made.title = "no text on its own: as the vocabulary spells it";
-  return made;
+  const spelt = isText ? { class: kind } : { class: [kind, "raw"].filter((each) => each).join(" "), title: "no text on its own: as the vocabulary spells it" };
+  return el("bdi", spelt, spelled(text));
 }
 const quoted = (id) => ["“", token(id), "”"];
-const digits = (x, n) => x === 0 || x === 1 ? String(x) : x < 0.001 ? x.toExponential(1) : String(Number(x.toPrecision(n)));
+function digits(x, n) { // only 1 itself is written as 1
+  if (x === 0 || x === 1) return String(x);
+  const written = x < 0.001 ? x.toExponential(1) : String(Number(x.toPrecision(n)));
+  return written === "1" ? digits(x, n + 1) : written;
+}
 const number = (x) => digits(x, 3);
 function apart(a, b) { // two numbers, with as many digits as tell them apart
   let n = 3;
