@@ -175,7 +175,7 @@ WIDTHS = """(({ scrollWidth, clientWidth }) => [scrollWidth - clientWidth, [...d
 def test_nothing_stands_outside_of_a_narrow_window(tab: Page, show: Show, out: Output, width: int) -> None:
     tab.window(width, 640)
     try:
-        show(out, about={"model": "a-long-name-without-a-space-" * 9})
+        show(out, about={"model": "long" * 60})
         for _ in out.rounds:
             tab.tell("document.querySelectorAll('#positions button').forEach((each) => each.click())")
             assert tab.tell(WIDTHS) == [0, []]
