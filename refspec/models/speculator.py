@@ -1,0 +1,132 @@
+"""Drafting with an MLP speculator: each guess from a state that began as the target's feature, and from the guess before it.
+
+Exactness is untouched: the feature is a function of the text, so q depends on the text and on the tokens drafted so far, and on
+nothing else (N6).
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.brief import brief, short
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import Tokens
+from refspec.decoding.optional import optional
+from refspec.errors import BadArgument, BadConfig
+from refspec.files import read_json
+from refspec.models.read_once import read_once
+from refspec.models.sampling import Sampling
+from refspec.transformer.mlp_speculator import load_mlp_speculator
+
+
+class HasFeatures(Protocol):
+    """What a draft head asks of its target, beside what a LanguageModel is."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def features(self, tokens: Tokens) -> Array:
+        """[m, d]: what the target's head saw at the first m tokens, as many as are known; row i is of tokens[: i + 1] alone."""
+        ...
+
+
+class Speculator(Protocol):
+    """What `transformer/mlp_speculator.py` provides. ids: the tokens that scores are of, None for all."""
+
+    @property
+    def n_predict(self) -> int: ...
+    @property
+    def ids(self) -> Array | None: ...
+    def start(self, feature: Array) -> Array: ...
+    def step(self, i: int, state: Array, tokens: Array) -> tuple[Array, Array]: ...
+
+
+class SpeculatorDrafter:
+    """Draws up to gamma tokens, and never more than the speculator's n_predict, with one pick each, in order (N5).
+
+    sampling: from scores [1, w] to a distribution; None for the target's own. Where the target has not read the last token but
+    one, as before its first pass, there is nothing to start from, and nothing is drafted.
+
+    >>> import numpy as np
+    >>> import refspec
+    >>> from refspec.models.speculator import SpeculatorDrafter
+    >>> class Target:
+    ...     vocab_size = 3
+    ...     def features(self, tokens):
+    ...         return np.eye(3)[list(tokens[:-1])]
+    >>> class Copy:
+    ...     "Guesses that the text goes on with the token before its last, over and over."
+    ...     n_predict, ids = 2, None
+    ...     def start(self, feature):
+    ...         return feature
+    ...     def step(self, i, state, tokens):
+    ...         return state, state
+    >>> drafter = SpeculatorDrafter(Copy(), Target(), sampling=lambda rows: rows)
+    >>> drafter.propose((1, 2), 4, refspec.Tape([0.5, 0.5])).tokens
+    (1, 1)
+    """
+
+    state = None  # a function of the text
+
+    def __init__(self, speculator: Speculator, target: HasFeatures, sampling: Any = None) -> None:
+        self.speculator = speculator
+        self.target = target
+        self.sampling = sampling or optional(target, "sampling") or Sampling()
+        ids = speculator.ids
+        self._ids = np.arange(target.vocab_size) if ids is None else ids[ids < target.vocab_size]  # what only pads is never said
+
+    def __repr__(self) -> str:
+        return brief(self, repr(self.speculator), repr(self.sampling))
+
+    def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
+        n, features = len(tokens), self.target.features(tokens)
+        if n < 2 or len(features) < n - 1:
+            return Draft(())
+        state = self.speculator.start(features[n - 2 : n - 1])
+        rows = []
+        for i in range(min(gamma, self.speculator.n_predict)):
+            state, scores = self.speculator.step(i, state, np.array(tokens[-1:]))
+            row = self.sampling(scores[:, : len(self._ids)])[0]
+            tokens += (int(self._ids[chance.pick(row)]),)
+            rows.append(spread(row, self._ids, self.target.vocab_size))
+        return Draft(tokens[n:], np.stack(rows) if rows else None, n)
+
+
+def spread(row: Array, ids: Array, vocab_size: int) -> Array:
+    """row [w] of the tokens ids [w], ascending -> [v], zero elsewhere
+
+    >>> import numpy as np
+    >>> from refspec.models.speculator import spread
+    >>> spread(np.array([0.25, 0.75]), np.array([0, 2]), 3).tolist()
+    [0.25, 0.0, 0.75]
+    """
+    if len(ids) == vocab_size:
+        return row
+    whole = np.zeros(vocab_size, row.dtype)
+    whole[ids] = row
+    return whole
+
+
+def speculator_drafter(folder: Path, target: Any) -> SpeculatorDrafter:
+    """The speculator in a folder, for a target with a cache (`Model.language_model`).
+
+    Raises BadArgument for any other target, BadConfig for a head that was made for another one, BadWeights for damaged files.
+    """
+    if not (hasattr(target, "features") and hasattr(target, "network")):
+        raise BadArgument(f"{folder} is a draft head, which reads the features of a network; the target is {short(target)}")
+    speculator = read_once(load_mlp_speculator, folder, target.network)
+    require_named(folder, target.name)
+    return SpeculatorDrafter(speculator, target)
+
+
+def require_named(folder: Path, name: str) -> None:
+    """Raises BadConfig where the head says that its target has another name; IBM's say nothing."""
+    given = read_json(folder / "config.json").get("target")
+    if given not in (None, name):
+        raise BadConfig(
+            f"{folder} is a draft head for {short(given)}, and the target is {short(name)}; if these are one model under two "
+            "names, take the key target out of the head's config.json"
+        )
