@@ -4,7 +4,6 @@
 own, so that a page cannot tell them from a person's.
 """
 
-import fcntl
 import json
 import os
 import select
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FOUND = next((path for name in NAMES if (path := shutil.which(name))), None)
+FOUND = next((path for name in NAMES if os.name == "posix" and (path := shutil.which(name))), None)
 PATIENCE = 60  # seconds, on a machine that does much else
 
 KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
@@ -65,6 +64,8 @@ def browser(profile: Path) -> Iterator["Page"]:
 
 def above(end: int) -> int:
     """The same pipe under a number that is neither 3 nor 4."""
+    import fcntl  # only here: elsewhere than on POSIX there is none
+
     try:
         return fcntl.fcntl(end, fcntl.F_DUPFD, 5)
     finally:

@@ -391,3 +391,17 @@ def test_an_interrupted_run_is_shown_as_far_as_it_came(
     assert code == 130
     found = held(file.read_text(encoding="utf-8"))
     assert (len(found["rounds"]), found["figures"]["finish_reason"]) == (3, "interrupted")
+
+
+@pytest.mark.real
+def test_a_vocabulary_of_smollm2s_size_is_named_by_its_likeliest_tokens(
+    smollm2_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, asked = tmp_path / "trace.html", ("to be, or not to be, to be", "--model", smollm2_folder, "--ngram")
+    assert run(capsys, "trace", *asked, "--max-new-tokens", 8, "--html", file)[0] == 0
+    for each in held(file.read_text(encoding="utf-8"))["rounds"]:
+        for position in each["positions"]:
+            assert len(position["tokens"]) + position["rest"][0] == 49_152
+            for _, total in columns(position):
+                assert total == pytest.approx(1, abs=49_152 * np.finfo(float).eps)  # as many additions
+    assert file.stat().st_size < 100_000

@@ -40,15 +40,13 @@ function apart(a, b) { // two numbers, with as many digits as tell them apart
   while (a !== b && n < 17 && digits(a, n) === digits(b, n)) n++;
   return [digits(a, n), digits(b, n)];
 }
+const mark = (element, current) => current ? element.setAttribute("aria-current", "true") : element.removeAttribute("aria-current");
 const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
 // --- the top of the page ---
 
 function header() {
-  const pairs = [...Object.entries(about), ["new tokens", figures.tokens], ["rounds", rounds.length],
-    ["tokens per target call", figures.tokens_per_target_call], ["acceptance rate", figures.acceptance_rate],
-    ["finish reason", figures.finish_reason]];
-  for (const [name, value] of pairs)
+  for (const [name, value] of Object.entries({ ...about, ...figures }))
     if (value !== null) $("about").append(el("div", {}, el("dt", {}, name.replaceAll("_", " ")),
       el("dd", {}, el("bdi", {}, typeof value === "number" && !Number.isInteger(value) ? number(value) : spelled(String(value))))));
   $("claim").hidden = rule.exact === true;
@@ -57,18 +55,14 @@ function header() {
   $("abbreviated").textContent = `Of each distribution the page names the ${shown} likeliest tokens of p and of q, the drafted one and the drawn ` +
     "one, with all digits in its data; the others are summed. Tokens of probability 0 are left out.";
   rounds.forEach((each, i) => {
-    const squares = each.positions.map((position, k) =>
-      position.fate === "rejected" || position.fate === "unused" || position.fate === "cut"
-        ? (k < each.draft.length ? el("i", { class: position.fate }) : null) : el("i", { class: position.fate }));
-    if (each.role === "corrected") squares.push(el("i", { class: "corrected" }));
+    const squares = each.positions.slice(0, each.draft.length).map(({ fate }) => fate);
+    if (each.role !== "accepted") squares.push(each.role);
     $("timeline").append(el("a", { href: `#round-${i + 1}`, "aria-label": `Round ${i + 1}: ${inShort(each)}`, title: inShort(each) },
-      el("span", { "aria-hidden": "true" }, String(i + 1)), squares));
+      el("span", { "aria-hidden": "true" }, String(i + 1)), squares.map((name) => el("i", { class: name }))));
   });
 }
-function inShort(round) {
-  if (!round.draft.length) return "nothing drafted";
-  return `${kept(round)} of ${round.draft.length} accepted, ${ended(round) ? "ended by a stop" : round.role}`;
-}
+const inShort = (round) => !round.draft.length ? "nothing drafted"
+  : `${kept(round)} of ${round.draft.length} accepted, ${ended(round) ? "ended by a stop" : round.role}`;
 const kept = (round) => round.positions.filter((each) => each.fate === "accepted").length;
 const ended = (round) => round.positions.some((each) => each.fate === "cut");
 
@@ -114,19 +108,18 @@ function positions() {
 function choose(i) {
   const buttons = [...$("positions").querySelectorAll("button")];
   chosen = Math.max(0, Math.min(i, buttons.length - 1));
-  buttons.forEach((each, k) => k === chosen ? each.setAttribute("aria-current", "true") : each.removeAttribute("aria-current"));
+  buttons.forEach((each, k) => mark(each, k === chosen));
   detail();
   return buttons[chosen];
 }
 function detail() {
-  const round = rounds[now], position = round.positions[chosen], drafted = round.draft[chosen];
-  const box = $("detail");
+  const round = rounds[now], position = round.positions[chosen], drafted = round.draft[chosen], box = $("detail");
   box.replaceChildren(el("h3", {}, drafted === undefined ? `Position ${round.start + chosen}: ${chosen ? "behind the draft" : "the next token"}`
     : [`Position ${round.start + chosen}: `, ...quoted(drafted), " was drafted"].flat()));
   for (const sentence of story(round, position, drafted)) box.append(el("p", {}, sentence));
   const drawnFrom = position.tokens.some(([, p, , weight]) => weight !== null && Math.abs(weight - p) > 1e-12);
   const columns = [["p", "p (target)", 1], ...(drafted === undefined ? [] : [["q", "q (draft)", 2]]), ...(drawnFrom ? [["left", "residual", 3]] : [])];
-  const most = Math.max(...[...position.tokens, position.rest].flatMap((entry) => entry.slice(1).filter((each) => each !== null)));
+  const most = Math.max(...[...position.tokens, position.rest].flatMap((entry) => entry.slice(1)));
   const drawn = position.drawn?.token ?? position.chosen;
   const row = (head, entry, kind) => el("tr", kind ? { class: kind } : {}, el("th", { scope: "row" }, head), columns.map(([name, , at]) =>
     el("td", {}, el("span", { class: "number" }, number(entry[at])),
@@ -135,7 +128,7 @@ function detail() {
     el("tbody", {}, position.tokens.map((entry) => {
       const notes = [entry[0] === drafted ? "drafted" : null, entry[0] === drawn ? "drawn" : null].filter((each) => each);
       return row([token(entry[0]), notes.length ? el("small", {}, notes.join(", ")) : null], entry, notes[0]);
-    }), position.rest[0] ? row(`${position.rest[0].toLocaleString("en")} others`, position.rest, "others") : null)));
+    }), position.rest[0] ? row(`${position.rest[0].toLocaleString("en")} other${position.rest[0] === 1 ? "" : "s"}`, position.rest, "others") : null)));
   if (position.overlap !== undefined) box.append(el("p", { class: "faint" }, `p and q have Σ min(p, q) = ${number(position.overlap)} in common.`));
 }
 function story(round, { fate, coin, drawn, chosen: taken }, drafted) {
@@ -174,10 +167,8 @@ function strip(who) {
   const round = rounds[now], { before, passes } = round.cache[who], [first] = passes[0], end = passes.at(-1)[1];
   const after = rounds.slice(now + 1).find((each) => each.cache?.[who])?.cache[who].passes[0][0] ?? null;
   const previous = rounds[rounds.slice(0, now).findLastIndex((each) => each.cache?.[who])];
-  const cell = (row, kind, from) => {
-    const id = tokenAt(from, row);
-    return el("span", { class: `cell ${kind}` }, el("small", {}, String(row)), id === undefined ? "" : token(id));
-  };
+  const cell = (row, kind, from) =>
+    el("span", { class: `cell ${kind}` }, el("small", {}, String(row)), [tokenAt(from, row)].filter((id) => id !== undefined).map((id) => token(id)));
   const line = (from, to, kind, source) => {
     const begin = Math.max(from, to - MOST), cells = begin > from ? [el("span", { class: `cell ${kind}` }, `${from} to ${begin - 1}`)] : [];
     for (let row = begin; row < to; row++) cells.push(cell(row, kind + (kind === "new" && after !== null && row >= after ? " doomed" : ""), source));
@@ -206,13 +197,12 @@ function show(i) {
   now = Math.max(0, Math.min(i, rounds.length - 1));
   const round = rounds[now], n = round.draft.length;
   const links = [...$("timeline").children], held = $("timeline").contains(document.activeElement);
-  links.forEach((each, k) => { each.tabIndex = k === now ? 0 : -1; each.removeAttribute("aria-current"); });
-  links[now].setAttribute("aria-current", "step");
+  links.forEach((each, k) => { each.tabIndex = k === now ? 0 : -1; mark(each, k === now); });
   if (held) links[now].focus({ preventScroll: true });
   const box = $("timeline"), above = links[now].offsetTop - 4, below = above + links[now].offsetHeight + 8;
   if (above < box.scrollTop) box.scrollTop = above; else if (below > box.scrollTop + box.clientHeight) box.scrollTop = below - box.clientHeight;
   $("heading").textContent = `Round ${now + 1} of ${rounds.length}`;
-  document.title = `Round ${now + 1} of ${rounds.length} · refspec trace`;
+  document.title = `${$("heading").textContent} · refspec trace`;
   $("link").href = `#round-${now + 1}`;
   $("previous").disabled = now === 0;
   $("next").disabled = now === rounds.length - 1;
@@ -231,8 +221,7 @@ function go(i) {
   try { history.replaceState(null, "", `#round-${now + 1}`); } catch { } // some browsers limit how often it may change
 }
 function fromAddress() {
-  const found = /^#round-(\d+)$/.exec(location.hash);
-  show(found ? Number(found[1]) - 1 : 0);
+  show(Number(/^#round-(\d+)$/.exec(location.hash)?.[1] ?? 1) - 1);
 }
 function pressed(event) {
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;

@@ -88,7 +88,8 @@ def data(output: Output, *, rule: Rule, passes: Sequence[Pass], about: Mapping[s
         "about": dict(about),
         "rule": {"exact": is_exact(rule), "looksAhead": bool(optional(rule, "looks_ahead"))},
         "figures": {
-            "tokens": stats.tokens,
+            "new_tokens": stats.tokens,
+            "rounds": stats.rounds,
             "acceptance_rate": stats.acceptance_rate,
             "tokens_per_target_call": stats.tokens_per_target_call,
             "finish_reason": output.finish_reason,
