@@ -1,6 +1,8 @@
 """The kit: an engine's draws are answered exactly, refspec conforms, and the bugs of the zoo do not."""
 
+import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refspec.conformance import kit
 from refspec.conformance.adapter import ByGenerator, Case, Dialect, Run
 from refspec.conformance.answered import answered_law
 from refspec.conformance.cases import CHECKS
@@ -97,3 +100,12 @@ def test_an_engine_that_raises_is_no_engine_that_deviates() -> None:
     report = conform(ByGenerator(breaks, Dialect("broken", draws_intercepted=True)), [CHECKS["one-round-law"]])
     assert report.code == 2
     assert report.findings[0].detail == "RuntimeError: no such device"
+
+
+def test_the_rules_and_the_checks_name_each_other() -> None:
+    """SPEC.md has each rule once, with the checks that say they cover it."""
+    text = (Path(kit.__file__).parent / "SPEC.md").read_text(encoding="utf-8")
+    rules = dict(re.findall(r"^\| (R\d+) \|.*\| ([^|]+) \|$", text, re.MULTILINE))
+    assert list(rules) == [f"R{n}" for n in range(1, len(rules) + 1)]
+    named = {(rule, check) for rule, last in rules.items() for check in re.findall(r"`([a-z-]+)`", last)}
+    assert named == {(rule, check.id) for check in CHECKS.values() for rule in check.rules}

@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     engine = engine_of(options.adapter)
     known = known_deviations(Path(options.xfail)) if options.xfail else ()
     levels = engine.dialect.levels if options.level == "all" else (options.level,)
-    reports = [with_known(conform(engine, level), known) for level in levels]
+    reports = [with_known(conform(engine, level, options.budget), known) for level in levels]
     if options.junit:
         Path(options.junit).write_text(as_junit(_together(reports)), encoding="utf-8")
     if options.json:

@@ -8,18 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from refspec.conformance import checks, replay
+from refspec.conformance import checks, replay, sampled
 from refspec.conformance.adapter import LEVELS, Engine
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.checks import FAILS, Finding, Report
 from refspec.errors import BadArgument, did_you_mean
 from refspec.files import strict_json
+from refspec.numeric import number
 
-LEVEL: Mapping[str, Callable[..., Report]] = {"replay": replay.conform, "exact": checks.conform}
+LEVEL: Mapping[str, Callable[..., Report]] = {
+    "replay": replay.conform,
+    "exact": checks.conform,
+    "sampled": sampled.conform,
+}
 
 
-def conform(engine: Engine, level: str | None = None, **options: Any) -> Report:
-    """What each check shows at a level, by default the highest that the engine allows.
+def conform(engine: Engine, level: str | None = None, budget: float = sampled.BUDGET, **options: Any) -> Report:
+    """What each check shows at a level, by default the highest that the engine allows. budget: seconds of the sampled level.
 
     >>> from refspec.conformance.cases import CHECKS
     >>> from refspec.conformance.kit import conform
@@ -27,13 +32,14 @@ def conform(engine: Engine, level: str | None = None, **options: Any) -> Report:
     >>> conform(Own(), "exact", checks=[CHECKS["length"]]).level
     'exact'
     """
+    number("budget", budget, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0")
     possible = [each for each in engine.dialect.levels if each in LEVEL]
     if level is None and not possible:
         raise BadArgument(f"{engine.dialect.name} allows no level; its dialect sets uniforms_in, draws_intercepted or seeds_in")
     chosen = level or possible[0]
     if chosen not in possible:
         raise BadArgument(f"level is {chosen}; {engine.dialect.name} allows {', '.join(possible) or 'none'}")
-    return LEVEL[chosen](engine, **options)
+    return LEVEL[chosen](engine, **options, **({"budget": budget} if chosen == "sampled" else {}))
 
 
 def engine_of(name: str) -> Engine:

@@ -1,0 +1,113 @@
+"""The sampled level: its bound holds exactly, bugs are seen and named within a second, and refspec passes."""
+
+from collections import Counter
+from fractions import Fraction
+from itertools import product
+from math import comb, factorial, log, prod
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refspec.conformance import sampled
+from refspec.conformance.adapter import ByGenerator, Dialect
+from refspec.conformance.bugs import BUGS
+from refspec.conformance.cases import CHECKS
+from refspec.conformance.checks import Report
+from refspec.conformance.diagnosis import diagnosed
+from refspec.conformance.gtest import detectable, divergence, seen_as, tail, threshold, views
+from refspec.conformance.own import Own
+
+WEIGHTS = st.lists(st.integers(1, 9), min_size=2, max_size=4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(WEIGHTS, st.integers(1, 9))
+def test_the_bound_is_never_below_the_exact_tail(weights: list[int], n: int) -> None:
+    """Over every outcome of a multinomial, with counts far below what a chi-square would ask for."""
+    total, k = sum(weights), len(weights)
+    law = {cell: Fraction(weight, total) for cell, weight in enumerate(weights)}
+    outcomes: Counter[float] = Counter()
+    for counts in (each for each in product(range(n + 1), repeat=k) if sum(each) == n):
+        ways = factorial(n) // prod(map(factorial, counts))
+        outcomes[divergence(dict(enumerate(counts)), law)] += ways * prod(law[i] ** c for i, c in enumerate(counts))  # type: ignore[assignment]
+    for x in outcomes:
+        exact = sum(weight for y, weight in outcomes.items() if y >= x)
+        assert float(exact) <= tail(x - 1e-12, k) * (1 + 1e-9)  # what a rounded sum may be off
+
+
+@given(st.floats(1e-15, 0.1), st.integers(2, 2000))
+def test_the_threshold_is_where_the_bound_is_alpha(alpha: float, cells: int) -> None:
+    x = threshold(alpha, cells)
+    assert tail(x, cells) <= alpha
+    assert tail(x * (1 - 1e-9), cells) >= alpha * (1 - 1e-5)
+
+
+def test_two_cells_are_a_coin() -> None:
+    """n KL of a coin that only shows heads is n log 2, with probability 2 ** -n to each side."""
+    assert divergence({0: 30}, {0: Fraction(1, 2), 1: Fraction(1, 2)}) == pytest.approx(30 * log(2))
+    assert 2 / 2**30 < tail(30 * log(2), cells=2) < comb(30, 2) / 2**30
+
+
+def test_what_cannot_come_is_infinitely_far() -> None:
+    assert divergence({1: 1}, {0: Fraction(1)}) == float("inf")
+
+
+def test_views_add_up_to_the_runs() -> None:
+    texts = {(0, 1): 3, (1,): 4, (1, 1): 5}
+    assert {sum(seen_as(view, texts).values()) for view in views(2)} == {12}
+    assert seen_as(views(2)[2], texts) == {(1,): 8, (None,): 4}
+
+
+@pytest.mark.parametrize("n", [200, 20_000])
+def test_more_runs_see_smaller_distances(n: int) -> None:
+    assert detectable(4 * n, 9, 1e-11) == pytest.approx(detectable(n, 9, 1e-11) / 2)
+
+
+def test_refspec_passes_and_says_how_much_was_seen() -> None:
+    report = sampled.conform(Own(), budget=2)
+    assert {each.status for each in report.findings} == {"conforms", "skipped"}
+    assert "in total variation" in report.findings[0].detail
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [("residual-is-p", "one-round-law"), ("always-accepts", "first-rejection"), ("length-hides-stop", "stop-token")],
+)
+def test_a_bug_is_seen_and_named(name: str, check: str) -> None:
+    report = sampled.conform(BUGS[name].engine, [CHECKS[check]], budget=2)
+    assert report.code == 1
+    assert name in diagnosed(report).equal
+
+
+def test_an_engine_that_never_drafts_is_vacuous() -> None:
+    def plain(case: object, generator: object) -> object:
+        run = Own()._run(case, generator)  # type: ignore[arg-type]
+        return type(run)(run.tokens, 0, 0)
+
+    engine = ByGenerator(plain, Dialect("plain", seeds_in=True))  # type: ignore[arg-type]
+    assert sampled.conform(engine, [CHECKS["one-round-law"]], budget=0.1).findings[0].status == "vacuous"
+
+
+def test_seeds_that_come_in_pairs_are_seen() -> None:
+    """The law of every run is right, and the next seed gives the same text."""
+
+    class Paired(Own):
+        def __init__(self) -> None:
+            super().__init__()
+            ours = self.sampled
+            self.sampled = lambda case, seeds: ours(case, [seed // 2 for seed in seeds])  # type: ignore[method-assign]
+
+    report = sampled.conform(Paired(), [CHECKS["one-round-law"]], budget=1)
+    assert report.findings[0].detail.startswith("first tokens of one seed and the next")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", BUGS)
+def test_every_bug_that_samples_can_show_is_named(name: str) -> None:
+    """At the budget of an engine. What has no weight, or next to none, is for the other levels."""
+    report = sampled.conform(BUGS[name].engine)
+    if name in ("u-at-most-p-over-q", "u-up-to-one", "pick-at-the-boundary", "zero-residual-is-last-id", "residual-clamped"):
+        return
+    assert report.code == 1
+    assert name in diagnosed(Report(report.dialect, "sampled", report.findings)).equal
