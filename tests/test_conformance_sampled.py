@@ -18,6 +18,7 @@ from refspec.conformance.diagnosis import diagnosed
 from refspec.conformance.gtest import detectable, divergence, seen_as, tail, threshold, views
 from refspec.conformance.own import Own
 
+ONE_POINT = ("u-at-most-p-over-q", "u-up-to-one", "pick-at-the-boundary")
 WEIGHTS = st.lists(st.integers(1, 9), min_size=2, max_size=4)
 
 
@@ -107,7 +108,7 @@ def test_seeds_that_come_in_pairs_are_seen() -> None:
 def test_every_bug_that_samples_can_show_is_named(name: str) -> None:
     """At the budget of an engine. What has no weight, or next to none, is for the other levels."""
     report = sampled.conform(BUGS[name].engine)
-    if name in ("u-at-most-p-over-q", "u-up-to-one", "pick-at-the-boundary", "zero-residual-is-last-id", "residual-clamped"):
-        return
+    if name in {*ONE_POINT, "zero-residual-is-last-id", "residual-clamped", "certain-tests-draw-nothing"}:
+        pytest.skip("its law is that of the target, as far as samples tell")
     assert report.code == 1
     assert name in diagnosed(Report(report.dialect, "sampled", report.findings)).equal

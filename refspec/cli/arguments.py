@@ -85,7 +85,8 @@ adapter broke, 3: nothing could be checked. docs/conformance.md says how to writ
 CONFORM_EPILOG = """\
 examples:
   refspec conform --adapter refspec.conformance.own:Own
-  refspec conform --adapter my_engine.py:engine --level exact --junit report.xml"""
+  refspec conform --adapter my_engine.py:engine --level exact --junit report.xml
+  refspec conform --command 'node engine.mjs'"""
 
 ABOUT_RULES = {
     "token": "accept each drafted token with probability min(1, p / q): the paper's rule",
@@ -242,7 +243,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON object instead, its fractions as strings")
 
     command = add("conform", "test somebody's engine", CONFORM, CONFORM_EPILOG)
-    command.add_argument("--adapter", required=True, metavar="MODULE:NAME", help="the engine; or FILE.py:NAME")
+    engine = command.add_mutually_exclusive_group(required=True)
+    engine.add_argument("--adapter", metavar="MODULE:NAME", help="the engine; or FILE.py:NAME")
+    engine.add_argument("--command", dest="program", metavar="COMMAND", help="the engine as a program that speaks JSON lines")
     command.add_argument(
         "--level", choices=("replay", "exact", "sampled", "all"), help="how it is tested (the highest that it allows)"
     )

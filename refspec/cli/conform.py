@@ -2,19 +2,30 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from refspec.cli.exits import complain
 from refspec.conformance.adapter import Engine
 from refspec.conformance.checks import Report
-from refspec.conformance.kit import conform, engine_of, known_deviations, with_known
+from refspec.conformance.child import Child
+from refspec.conformance.kit import Expected, conform, engine_of, known_deviations, with_known
 from refspec.conformance.telling import as_json, as_junit, diagnosis_of, failure, lines
 
 
 def run(options: argparse.Namespace) -> int:
-    engine = engine_of(options.adapter)
     known = known_deviations(Path(options.xfail)) if options.xfail else ()
+    if options.program is None:
+        return put_to(engine_of(options.adapter), known, options)
+    child = Child(options.program)
+    try:
+        return put_to(child, known, options)
+    finally:
+        child.close()
+
+
+def put_to(engine: Engine, known: Sequence[Expected], options: argparse.Namespace) -> int:
     levels = engine.dialect.levels if options.level == "all" else (options.level,)
     reports = [with_known(conform(engine, level, options.budget), known) for level in levels]
     if options.junit:

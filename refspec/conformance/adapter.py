@@ -31,6 +31,10 @@ class Skip(RefspecError):
     """What an adapter raises for a case that its engine cannot be given, with the reason."""
 
 
+class EngineDied(RefspecError):
+    """The engine's process ended, hung or does not speak the protocol: nothing more can be asked of it."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What an engine can be asked for, and its conventions where SPEC.md leaves them open.

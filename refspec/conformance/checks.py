@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, cast
 
-from refspec.conformance.adapter import Answered, AnsweredRounds, Case, Dialect, Engine, Run, Skip
+from refspec.conformance.adapter import Answered, AnsweredRounds, Case, Dialect, Engine, EngineDied, Run, Skip
 from refspec.conformance.answered import answered_law
 from refspec.conformance.cases import CHECKS, Check
 from refspec.conformance.judges import JUDGES, Observed
@@ -93,6 +93,8 @@ def check_case(engine: Engine, check: Check, case: Case) -> Finding:
         seen = observed(cast(Answered, engine), case, merges=check.judge != "alive")
     except Skip as reason:
         return Finding(check.id, case.name, "exact", "skipped", detail=str(reason))
+    except EngineDied:
+        raise  # nothing more can be asked of it
     except Exception as error:
         return Finding(check.id, case.name, "exact", "errored", detail=told(error))
     judged = JUDGES[check.judge](seen, case, engine.dialect)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from refspec.conformance.adapter import Case, Engine, Kernel, Skip, Texts
+from refspec.conformance.adapter import Case, Engine, EngineDied, Kernel, Skip, Texts
 from refspec.conformance.checks import Finding, Report, require, told
 from refspec.decoding.lm import TableLM, Tokens
 from refspec.models.sampling import Sampling
@@ -49,6 +49,8 @@ def _found(engine: Engine, check: str, vector: Vector) -> Finding:
         seen = answer(engine, vector)
     except Skip as reason:
         return Finding(check, vector["id"], "replay", "skipped", detail=str(reason))
+    except EngineDied:
+        raise  # nothing more can be asked of it
     except Exception as error:
         return Finding(check, vector["id"], "replay", "errored", detail=told(error))
     return Finding(check, vector["id"], "replay", *_judged(engine, vector, seen), seen=seen)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import product
 from typing import cast
 
-from refspec.conformance.adapter import Case, Dialect, Engine, Sampled, Skip
+from refspec.conformance.adapter import Case, Dialect, Engine, EngineDied, Sampled, Skip
 from refspec.conformance.cases import CHECKS, Check
 from refspec.conformance.checks import Finding, Report, require, told
 from refspec.conformance.expected import Law, row
@@ -76,6 +76,8 @@ def _found(engine: Engine, check: Check, case: Case, seconds: float, alpha: floa
         seen = counted(cast(Sampled, engine), case, seconds, seed)
     except Skip as reason:
         return Finding(check.id, case.name, "sampled", "skipped", detail=str(reason))
+    except EngineDied:
+        raise  # nothing more can be asked of it
     except Exception as error:
         return Finding(check.id, case.name, "sampled", "errored", detail=told(error))
     status, detail = judged(seen, check, case, engine.dialect, alpha)

@@ -16,7 +16,7 @@ from refspec.conformance.judges import said
 from refspec.conformance.replay import vectors
 
 VERDICT = {0: "conforms", 1: "deviates", 2: "the engine or its adapter broke", 3: "nothing could be checked"}
-BAD = (*FAILS, "errored", "xpassed")
+SHOWN = 2  # vectors of a check that are told; there are many, and they say much the same
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -37,8 +37,14 @@ def lines(report: Report) -> Iterator[str]:
         found = [each for each in report.findings if each.check == name]
         counts = Counter(each.status for each in found)
         yield f"  {name:<19} {', '.join(f'{n} {status}' for status, n in counts.items())}"
-        told = ((each.status, f" {each.case}:" if each.status in BAD else "", each.detail) for each in found if each.detail)
-        for status, case, detail in dict.fromkeys(told):  # one reason for several cases is said once
+        # one reason for several cases is said once
+        told = dict.fromkeys(
+            (each.status, "" if each.status == "skipped" else f" {each.case}:", each.detail) for each in found if each.detail
+        )
+        for n, (status, case, detail) in enumerate(told):
+            if n == SHOWN and report.level == "replay":
+                yield f"      and {len(told) - n} more"
+                break
             yield f"      {status}:{case} {detail}"
     yield VERDICT[report.code]
 

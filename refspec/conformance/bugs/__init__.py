@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from refspec.conformance.bugs import parts, rules
-from refspec.conformance.bugs.uniforms import SharesDraftNoise
+from refspec.conformance.bugs.uniforms import SharesDraftNoise, SkipsCertain
 from refspec.conformance.own import Own
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Drafter
@@ -47,6 +47,11 @@ _ALL = (
         beside=partial(_sharing, only_refused=True),
     ),
     _own("draft-and-target-share-draws", "draft and target draw from one seed each, the same", beside=_sharing),
+    _own(
+        "certain-tests-draw-nothing",
+        "a test whose outcome is certain takes no uniform: another order of draws than the vectors', with the right law",
+        beside=lambda drafter, chance: (drafter, SkipsCertain(chance)),
+    ),
     *(_own(name, what, rounds=rounds) for name, (what, rounds) in parts.LOOPS.items()),
     *(_own(name, what, drafter=drafter) for name, (what, drafter) in parts.DRAFTERS.items()),
     *(_own(name, what, **chance) for name, (what, chance) in parts.CHANCE.items()),

@@ -52,6 +52,16 @@ class FixedUniform:
         return bool(p >= q or q < 2 * p)
 
 
+class SkipsCertain:
+    """A Chance that draws nothing for a test whose outcome is certain."""
+
+    def __init__(self, chance: Chance) -> None:
+        self._chance, self.pick, self.race = chance, chance.pick, chance.race
+
+    def accept(self, p: Any, q: Any) -> bool:
+        return bool(p >= q) or (bool(p > 0) and self._chance.accept(p, q))
+
+
 class ReusesAccept:
     """A Chance that picks, after a refusal, with the u that refused."""
 
