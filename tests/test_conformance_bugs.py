@@ -24,7 +24,7 @@ ONE_POINT = {"u-at-most-p-over-q", "u-up-to-one", "pick-at-the-boundary"}  # of 
 SHOWN = [name for name, each in mutants.ALL.items() if each.room not in ("bets", "caches") and name not in UNSEEN | ONE_POINT]
 # For every commit a few small cases, which tell each bug from the production code; nightly all of them.
 QUICK = {
-    "rules": ("one-round-law/one draft", "multi-round-law/rows by two tokens", "zero-residual/one ulp below"),
+    "rules": ("one-round-law/one draft", "one-hot-drafts/two drafts", "zero-residual/one ulp below"),
     "block": ("one-round-law/one draft", "first-rejection/a likely draft behind", "independence/two alike"),
     "drafters": ("one-round-law/one draft", "proposal-law/temperature", "bonus-law/equal rows"),
     "loop": ("stop-token/inside a block", "length/gamma beyond the length", "independence/two alike", "acceptance/one row"),
@@ -86,7 +86,7 @@ def test_a_mutant_is_diagnosed_by_its_own_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "room"),
     [
-        ("ratio-inverted", "rules"),
+        ("residual-is-p", "rules"),
         ("zero-residual-is-last-id", "rules"),
         ("draft-and-target-share-draws", "loop"),
         ("processors-miss-the-prompt", "processors"),

@@ -66,15 +66,12 @@ def test_more_runs_see_smaller_distances(n: int) -> None:
 
 
 def test_refspec_passes_and_says_how_much_was_seen() -> None:
-    report = sampled.conform(Own(), budget=2)
+    report = sampled.conform(Own(), budget=0.5)
     assert {each.status for each in report.findings} == {"conforms", "skipped"}
     assert "in total variation" in report.findings[0].detail
 
 
-@pytest.mark.parametrize(
-    ("name", "check"),
-    [("residual-is-p", "one-round-law"), ("always-accepts", "first-rejection"), ("length-hides-stop", "stop-token")],
-)
+@pytest.mark.parametrize(("name", "check"), [("residual-is-p", "one-round-law"), ("length-hides-stop", "stop-token")])
 def test_a_bug_is_seen_and_named(name: str, check: str) -> None:
     report = sampled.conform(BUGS[name].engine, [CHECKS[check]], budget=2)
     assert report.code == 1

@@ -18,13 +18,19 @@ from refspec.arrays import Array
 from refspec.conformance.taped import TapedGenerator
 from refspec.decoding.chance import seeded_generator
 from refspec.decoding.lm import TableLM, Tokens
-from refspec.errors import RefspecError
+from refspec.errors import BadArgument, RefspecError
 from refspec.models.sampling import Sampling
 
 LEVELS = ("replay", "exact", "sampled")  # the highest first
 
 
 PLAIN = Sampling()
+CHOICES = {
+    "uniforms_in": ("", "texts", "rounds", "tests"),
+    "warps": ("temperature", "top_k", "top_p", "min_p", "repetition_penalty"),
+    "ties": ("lowest", "highest", "open"),
+    "kv_dtype": ("float64", "float32", "float16", "bfloat16"),
+}
 
 
 class Skip(RefspecError):
@@ -69,6 +75,12 @@ class Dialect:
     kv_dtype: str = "float64"
     stops: bool = True
     prompts: bool = True
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            given = getattr(self, name)
+            if wrong := [each for each in (given if isinstance(given, tuple) else (given,)) if each not in allowed]:
+                raise BadArgument(f"a dialect's {name} is {wrong[0]!r}; it is one of {', '.join(map(repr, allowed))}")
 
     @property
     def levels(self) -> tuple[str, ...]:

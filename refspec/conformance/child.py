@@ -150,7 +150,8 @@ def dialect_of(said: Any) -> Dialect:
     known = {each.name for each in fields(Dialect)} - {"draws_intercepted", "round_by_round"}  # which need a shared process
     if not (isinstance(said, dict) and "name" in said and said.keys() <= known):
         raise EngineDied(f"the engine's dialect is {said!r}; it is an object with a name and any of {', '.join(sorted(known))}")
-    return Dialect(**{name: tuple(value) if name == "warps" else value for name, value in said.items()})
+    values: dict[str, Any] = {name: tuple(value) if name == "warps" else value for name, value in said.items()}
+    return Dialect(**values)
 
 
 def as_object(case: Case) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Which known bug it is: the one whose answers equal the observed ones, on every case; else those that fail the same checks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -52,8 +52,12 @@ def diagnosed(report: Report) -> Diagnosis:
     # the quickest first, so that most bugs are told from what was observed by a single small case
     seen = [each for each in report.findings if each.seen is not None]
     seen.sort(key=lambda each: (each.status != "deviates", len(each.seen.texts) if report.level != "replay" else 0))
-    same = {"exact": _same_law, "replay": _same_answer, "sampled": partial(_same_counts, len(seen))}[report.level]
-    equals = partial(same, report.dialect)
+    same: Mapping[str, Callable[[Dialect, str, Finding], bool]] = {
+        "replay": _same_answer,
+        "exact": _same_law,
+        "sampled": partial(_same_counts, len(seen)),
+    }
+    equals = partial(same[report.level], report.dialect)
     equal = tuple(name for name in BUGS if all(equals(name, each) for each in seen))
     if report.level == "sampled":  # the likeliest first
         equal = tuple(sorted(equal, key=lambda name: sum(_unlikely(name, each) for each in seen)))

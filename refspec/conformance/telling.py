@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 from xml.etree import ElementTree
 
-from refspec.conformance.adapter import Case, Engine
+from refspec.conformance.adapter import PLAIN, Case, Engine
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.checks import FAILS, Finding, Report, smaller
 from refspec.conformance.diagnosis import Diagnosis, diagnosed
@@ -79,7 +79,7 @@ def described(case: Case) -> Iterator[str]:
     target after anything: 1/2 1/2
     draft after anything: 3/4 1/4
     """
-    options = [f"{each} {value}" for each in ORDER if (value := getattr(case.sampling, each)) not in (None, 1.0)]
+    options = [f"{each} {value}" for each in ORDER if (value := getattr(case.sampling, each)) != getattr(PLAIN, each)]
     options += [f"repetition penalty {case.repetition_penalty}"] * (case.repetition_penalty != 1)
     options += [f"stop {case.stop}"] * bool(case.stop) + [f"{case.size} tokens"] * (case.vocab_size is not None)
     options += [f"beside {case.batch}"] * bool(case.batch)

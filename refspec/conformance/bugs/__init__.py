@@ -49,7 +49,7 @@ _ALL = (
     _own("draft-and-target-share-draws", "draft and target draw from one seed each, the same", beside=_sharing),
     _own(
         "certain-tests-draw-nothing",
-        "a test whose outcome is certain takes no uniform: another order of draws than the vectors', with the right law",
+        "a test that is certain to pass takes no uniform: another order of draws than the vectors', with the right law",
         beside=lambda drafter, chance: (drafter, SkipsCertain(chance)),
     ),
     *(_own(name, what, rounds=rounds) for name, (what, rounds) in parts.LOOPS.items()),

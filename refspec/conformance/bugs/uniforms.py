@@ -53,13 +53,13 @@ class FixedUniform:
 
 
 class SkipsCertain:
-    """A Chance that draws nothing for a test whose outcome is certain."""
+    """A Chance that draws nothing for a test that is certain to pass."""
 
     def __init__(self, chance: Chance) -> None:
         self._chance, self.pick, self.race = chance, chance.pick, chance.race
 
     def accept(self, p: Any, q: Any) -> bool:
-        return bool(p >= q) or (bool(p > 0) and self._chance.accept(p, q))
+        return bool(p >= q) or self._chance.accept(p, q)
 
 
 class ReusesAccept:
