@@ -6,12 +6,20 @@ numbers = tensors(folder)
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from refspec.arrays import Array
+from refspec.transformer.config import GPT2Config
+
+
+def network(width: int, vocab_size: int, dtype: Any = np.float64) -> Any:
+    """As much of a target as a loader looks at: the sizes of a GPT-2 of one layer."""
+    config = GPT2Config("gpt2", vocab_size, 8, 1, width, 2, 2, 8, 1e-5, True, False)
+    return SimpleNamespace(config=config, dtype=np.dtype(dtype))
 
 
 def config_of(width: int, vocab_size: int, **more: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Drafting from a target's features: the law stays the target's, whatever the head says; and which folders of heads are taken."""
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from folders import BIGCODE, GPT2, LLAMA, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 from speculators import change, write_speculator
 
 import refspec
@@ -61,6 +63,7 @@ class TableHead:
         self.rows = rows
         self.n_predict = len(rows)
         self.ids = None if ids is None else np.array(ids)
+        self.share = 0.0
 
     def start(self, feature: Array) -> Array:
         return feature
@@ -179,6 +182,19 @@ def test_what_it_draws_is_what_the_arithmetic_says(tmp_path: Path) -> None:
         state, scores = speculator.step(i, state, np.array([last]))
         last = [3, 72, 105, 200][int(scores[0, :4].argmax())]  # 261 only pads the vocabulary
         assert token == last
+
+
+@pytest.mark.parametrize("config", [GPT2, BIGCODE, LLAMA, LLAMA | {"tie_word_embeddings": True}])
+def test_a_guess_costs_the_share_of_weights_that_it_reads(config: dict[str, Any], tmp_path: Path) -> None:
+    """Counted from the shapes of the files: the matrices of a step, of those of the target, biases and norms left out."""
+    folder, target = folder_and_target(tmp_path, config, ids=[1, 2, 3])
+    shapes = {name: tensor.shape for name, tensor in load_file(tmp_path / "target" / "model.safetensors").items()}
+    tables = ("wpe.weight", "embed_tokens.weight", "wte.weight")
+    of_target = sum(math.prod(shape) for name, shape in shapes.items() if len(shape) == 2 and not name.endswith(tables))
+    if target.config.tied:
+        of_target += target.config.vocab_size * target.config.width
+    drafter = SpeculatorDrafter(load_mlp_speculator(folder, target.network), Read(target, Sampling()))
+    assert drafter.cost(TEXT) == (24 * 24 + 3 * 24) / of_target + drafter.OVERHEAD
 
 
 def test_without_a_feature_nothing_is_drafted(tmp_path: Path) -> None:

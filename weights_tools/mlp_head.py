@@ -62,7 +62,8 @@ class Mlp(nn.Module):
         state, stand_ins = features, []
         for depth in range(depths):
             projected = self.later(state) if depth else self.first(state)
-            state = functional.gelu(self.norm(projected * self.state_weight + looked_up) + self.shift)
+            mixed = projected * self.state_weight + looked_up
+            state = functional.gelu(self.norm(mixed.float()) + self.shift)  # float: sums of squares, whatever autocast takes
             stand_ins.append(self.out(state))
             state = functional.pad(state, (0, 0, 1, 0))[:, :-1]
         return stand_ins

@@ -40,6 +40,8 @@ class Speculator(Protocol):
     def n_predict(self) -> int: ...
     @property
     def ids(self) -> Array | None: ...
+    @property
+    def share(self) -> float: ...
     def start(self, feature: Array) -> Array: ...
     def step(self, i: int, state: Array, tokens: Array) -> tuple[Array, Array]: ...
 
@@ -59,7 +61,7 @@ class SpeculatorDrafter:
     ...         return np.eye(3)[list(tokens[:-1])]
     >>> class Copy:
     ...     "Guesses that the text goes on with the token before its last, over and over."
-    ...     n_predict, ids = 2, None
+    ...     n_predict, ids, share = 2, None, 0.0
     ...     def start(self, feature):
     ...         return feature
     ...     def step(self, i, state, tokens):
@@ -80,6 +82,12 @@ class SpeculatorDrafter:
 
     def __repr__(self) -> str:
         return brief(self, repr(self.speculator), repr(self.sampling))
+
+    OVERHEAD = 0.02  # of a plain step, in calls of small products
+
+    def cost(self, tokens: Tokens) -> float:
+        """What a drafted token costs, in plain decode steps: by the weights that are read for it."""
+        return self.speculator.share + self.OVERHEAD
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         n, features = len(tokens), self.target.features(tokens)

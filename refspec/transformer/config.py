@@ -82,6 +82,16 @@ def size_of(config: Config) -> str:
     return f"{config.model_type}, {sizes}, context {config.context:,}"
 
 
+def numbers_read(config: Config) -> int:
+    """How many weights one token reads: the matrices of all layers, and the head. What a draft costs is measured by it."""
+    d, inner = config.width, config.inner
+    if isinstance(config, GPT2Config):
+        layer = d * (2 * d + 2 * config.kv_heads * d // config.heads) + 2 * d * inner
+    else:
+        layer = 2 * d * (config.heads + config.kv_heads) * config.head_width + 3 * d * inner
+    return config.layers * layer + config.vocab_size * d
+
+
 # model_type, and how the names of its classes begin
 FAMILIES = {
     "gpt2": "GPT2",

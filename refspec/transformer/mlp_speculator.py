@@ -32,6 +32,7 @@ from refspec.arrays import Array
 from refspec.brief import brief, counted
 from refspec.errors import BadConfig, BadWeights
 from refspec.files import read_json
+from refspec.transformer.config import numbers_read
 from refspec.transformer.keys import Keys
 from refspec.transformer.linear import Linear, linear
 from refspec.transformer.ops import exact_gelu, rms_norm
@@ -71,11 +72,13 @@ class Step:
 
 @dataclass(frozen=True)
 class MlpSpeculator:
-    """ids [w], ascending: the tokens that scores are of; None for all."""
+    """ids [w], ascending: the tokens that scores are of; None for all. share: how much a guess reads, of the weights that a token
+    of the target reads."""
 
     config: SpeculatorConfig
     steps: tuple[Step, ...]
-    ids: Array | None = None
+    ids: Array | None
+    share: float
 
     def __repr__(self) -> str:
         return brief(self, repr(self.config))
@@ -167,7 +170,8 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
         for i in range(config.n_predict)
     )
     checkpoint.finish()
-    return MlpSpeculator(config, steps, ids)
+    share = inner * (inner + config.words) / numbers_read(target)
+    return MlpSpeculator(config, steps, ids, share)
 
 
 def read_ids(folder: Path, checkpoint: Checkpoint, config: SpeculatorConfig, name: str) -> Array:

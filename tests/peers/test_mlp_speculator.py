@@ -4,12 +4,11 @@ torch computes its own GELU and norms, its modules hold every step's weights, an
 """
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from speculators import tensors, write_speculator
+from speculators import network, tensors, write_speculator
 
 from refspec.transformer.mlp_speculator import load_mlp_speculator, read_speculator_config
 
@@ -64,8 +63,7 @@ def torch_scores(folder: Path, features: np.ndarray, tokens: np.ndarray) -> np.n
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-4)], ids=["float64", "float32"])
 def test_scores_of_chains(case: str, dtype: Any, tolerance: float, tmp_path: Path) -> None:
     folder = write_speculator(tmp_path, WIDTH, VOCAB, **CASES[case])
-    target = SimpleNamespace(config=SimpleNamespace(width=WIDTH, vocab_size=VOCAB), dtype=np.dtype(dtype))
-    speculator = load_mlp_speculator(folder, target)
+    speculator = load_mlp_speculator(folder, network(WIDTH, VOCAB, dtype))
     random = np.random.default_rng(0)
     features = random.standard_normal((50, WIDTH)).astype(dtype)
     tokens = random.integers(0, VOCAB, (50, speculator.n_predict))

@@ -2,14 +2,13 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from speculators import change, tensors, write_speculator
+from speculators import change, network, tensors, write_speculator
 
 from refspec.arrays import Array
 from refspec.errors import BadConfig, BadWeights, RefspecError, UnsupportedModel
@@ -27,11 +26,6 @@ CASES: dict[str, dict[str, Any]] = {
     "frequent tokens only": {"ids": [0, 3, 4, 11]},
     "names without a prefix": {"prefix": ""},
 }
-
-
-def network(dtype: Any = np.float64, width: int = WIDTH, vocab_size: int = VOCAB) -> Any:
-    """As much of a target as a loader looks at."""
-    return SimpleNamespace(config=SimpleNamespace(width=width, vocab_size=vocab_size), dtype=np.dtype(dtype))
 
 
 def expected(folder: Path, feature: Array, tokens: list[int]) -> list[Array]:
@@ -67,7 +61,7 @@ def expected(folder: Path, feature: Array, tokens: list[int]) -> list[Array]:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-4)], ids=["float64", "float32"])
 def test_the_recurrence(case: str, dtype: Any, tolerance: float, tmp_path: Path) -> None:
     folder = write_speculator(tmp_path, WIDTH, VOCAB, **CASES[case])
-    speculator = load_mlp_speculator(folder, network(dtype))
+    speculator = load_mlp_speculator(folder, network(WIDTH, VOCAB, dtype))
     random = np.random.default_rng(1)
     feature = 4 * random.standard_normal(WIDTH)
     tokens = random.integers(0, VOCAB, speculator.n_predict).tolist()
@@ -80,7 +74,7 @@ def test_the_recurrence(case: str, dtype: Any, tolerance: float, tmp_path: Path)
 
 
 def test_several_rows_at_once_are_each_alone(tmp_path: Path) -> None:
-    speculator = load_mlp_speculator(write_speculator(tmp_path, WIDTH, VOCAB, scale_input=True), network())
+    speculator = load_mlp_speculator(write_speculator(tmp_path, WIDTH, VOCAB, scale_input=True), network(WIDTH, VOCAB))
     features, tokens = np.random.default_rng(0).standard_normal((4, WIDTH)), np.array([1, 5, 0, 12])
     _, together = speculator.step(0, speculator.start(features), tokens)
     for row in range(4):
@@ -93,7 +87,7 @@ def test_several_rows_at_once_are_each_alone(tmp_path: Path) -> None:
 
 def refused(folder: Path, kind: type[RefspecError], *named: str, **of_target: int) -> None:
     with pytest.raises(kind) as caught:
-        load_mlp_speculator(folder, network(**of_target))
+        load_mlp_speculator(folder, network(**{"width": WIDTH, "vocab_size": VOCAB} | of_target))
     assert type(caught.value) is kind
     assert all(each in str(caught.value) for each in named), caught.value
     assert str(caught.value).isprintable()
@@ -128,7 +122,7 @@ def test_copies_of_tied_weights_must_be_copies(tmp_path: Path) -> None:
     folder = write_speculator(tmp_path, WIDTH, VOCAB, tie_weights=True)
     stored = tensors(folder)
     copies = {f"speculator.{part}.2.weight": stored[f"{part}.{first}.weight"] for part, first in (("emb", 0), ("proj", 1))}
-    load_mlp_speculator(change(folder, weights=dict(copies)), network())
+    load_mlp_speculator(change(folder, weights=dict(copies)), network(WIDTH, VOCAB))
     for name, copy in copies.items():
         refused(change(folder, weights={**copies, name: copy + 1}), BadWeights, "ties", name)
 
@@ -136,7 +130,7 @@ def test_copies_of_tied_weights_must_be_copies(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ids", [[0, 3, 3, 5], [3, 0, 4, 5], [-1, 0, 1, 2], [0, 1, 2, 13], [0, 1, 2]], ids=str)
 def test_ids_that_are_none(ids: list[int], tmp_path: Path) -> None:
     folder = write_speculator(tmp_path, WIDTH, VOCAB, ids=[0, 1, 2, 3])
-    load_mlp_speculator(folder, network())
+    load_mlp_speculator(folder, network(WIDTH, VOCAB))
     refused(change(folder, weights={"speculator.ids": np.array(ids, np.int32)}), BadWeights, "speculator.ids")
     refused(change(folder, weights={"speculator.ids": np.arange(4.0)}), BadWeights, "speculator.ids")
     refused(change(folder, weights={"speculator.ids": None}), BadWeights, "speculator.ids")
@@ -173,7 +167,7 @@ def test_no_value_of_any_key_ends_in_another_exception(key: str, value: Any, tmp
     change(folder, {key: value})
     message = "loaded"
     try:
-        load_mlp_speculator(folder, network())
+        load_mlp_speculator(folder, network(WIDTH, VOCAB))
     except RefspecError as error:
         message = str(error)
     assert message.isprintable()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from speculators import network
 
 torch = pytest.importorskip("torch", reason="training needs the optional extra: pip install '.[train]'")
 
@@ -49,8 +50,7 @@ def test_rows_of_training_are_the_guesses_of_chains(n_predict: int, words: int, 
     """float32 on both sides, twenty or so roundings of numbers below 100."""
     ours, module, ids = target(), trained(n_predict), torch.arange(0, VOCAB, -(-VOCAB // words))[:words]
     write_mlp(tmp_path, module, ids, "target", ours.embedding, ours.head, dtype=torch.float32)
-    network: Any = SimpleNamespace(config=SimpleNamespace(width=WIDTH, vocab_size=VOCAB), dtype=np.dtype(np.float64))
-    speculator = load_mlp_speculator(tmp_path, network)
+    speculator = load_mlp_speculator(tmp_path, network(WIDTH, VOCAB))
     assert speculator.n_predict == n_predict
     tokens, features = inputs()
     with torch.no_grad():
