@@ -9,10 +9,12 @@ Tricks, and the plain line of `plain.gpt2` that each replaces:
 - Only new tokens pass through the layers; keys and values of the others come from the cache (cache.py). Plain: `logits`
   computes every token again.
 - Only the last rows reach the head, whose product is the largest of all. Plain: `norm(x, "ln_f") @ head.T`, for every token.
+- Several texts share a pass (packed.py). Plain: one `logits` after another.
 - Every matrix is laid out for its BLAS once, at loading (linear.py). Plain: `x @ weights[...]` in `linear`.
 - One reshape cuts queries, keys and values apart, as views. Plain: `np.split`, then `split_heads` for each.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,7 @@ from refspec.transformer.cache import KVCache
 from refspec.transformer.config import GPT2Config, size_of
 from refspec.transformer.linear import Linear, linear
 from refspec.transformer.ops import attention, attention_by_row, exact_gelu, gelu, layer_norm, merge_heads, split_heads
+from refspec.transformer.packed import NewTokens, Packed
 from refspec.transformer.weights import Checkpoint
 
 Norm = tuple[Array, Array]  # weight [d], bias [d]
@@ -68,27 +71,27 @@ class GPT2:
     ) -> Array:
         """tokens [n] -> logits [last, v] after each of the last `last` of them; the cache grows by n.
 
-        positions [n] and mask [n, n] or [n, m] default to a plain continuation of the cache; a tree of tokens brings its own, in
-        which each token sees at least itself.
+        positions and mask: as in `NewTokens`.
         """
-        config, n, past = self.config, len(tokens), cache.length
+        return self.forward_packed([NewTokens(tokens, cache, last, positions, mask)])
+
+    def forward_packed(self, texts: Sequence[NewTokens]) -> Array:
+        """The new tokens of several texts, n in all -> logits [last, v], of those looked at of all texts, in turn."""
+        config, packed = self.config, Packed(texts)
         h, g, e = config.heads, config.kv_heads, config.width // config.heads
-        positions = np.arange(past, past + n) if positions is None else positions
         attend = attention_by_row if self.row_invariant else attention
         activation = exact_gelu if config.exact_gelu else gelu
-        cache.reserve(n)
 
-        x = self.embedding[tokens] + self.positions[positions]  # [n, d]
+        x = self.embedding[packed.tokens] + self.positions[packed.positions]  # [n, d]
         for i, layer in enumerate(self.layers):
             qkv = affine(layer_norm(x, *layer.attention_norm, config.norm_eps), layer.qkv)  # [n, (h + 2g) e]
             heads = split_heads(qkv, h + 2 * g)  # [h + 2g, n, e]
-            keys, values = cache.write(i, heads[h : h + g], heads[h + g :])  # [g, m, e]
-            attended = attend(heads[:h], keys, values, mask, e**-0.5)  # [h, n, e]
+            attended = packed.attend(i, heads[:h], heads[h : h + g], heads[h + g :], attend, e**-0.5)  # [h, n, e]
             x = x + affine(merge_heads(attended), layer.output)
             inner = activation(affine(layer_norm(x, *layer.mlp_norm, config.norm_eps), layer.up))  # [n, inner]
             x = x + affine(inner, layer.down)
-        logits = self.head(layer_norm(x[n - last :], *self.norm, config.norm_eps))  # [last, v]
-        cache.advance(n)
+        logits = self.head(layer_norm(x[packed.looked_at], *self.norm, config.norm_eps))  # [last, v]
+        packed.advance()
         return logits
 
 

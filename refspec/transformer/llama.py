@@ -8,6 +8,7 @@ Tricks, and the plain line of `plain.llama` that each replaces:
 - Only new tokens pass through the layers; keys and values of the others come from the cache (cache.py). Plain: `logits`
   computes every token again.
 - Only the last rows reach the head, whose product is the largest of all. Plain: `norm(x, "norm") @ head.T`, for every token.
+- Several texts share a pass (packed.py). Plain: one `logits` after another.
 - Matrices that read the same x are stacked, and their product is one call: q, k and v; gate and up. Plain: a `linear` for each.
 - Queries and keys are rotated, and in Qwen3 normed, in one call. Plain: `rotate(queries, angles), rotate(keys, angles)`.
 - No key is copied for the heads that share it (`ops.attention`). Plain: `np.repeat(each, h // g, axis=0)`.
@@ -15,6 +16,7 @@ Tricks, and the plain line of `plain.llama` that each replaces:
 - Every matrix is laid out for its BLAS once, at loading (linear.py). Plain: `x @ weights[...].T` in `linear`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +37,7 @@ from refspec.transformer.ops import (
     silu,
     split_heads,
 )
+from refspec.transformer.packed import NewTokens, Packed
 from refspec.transformer.weights import Checkpoint
 
 
@@ -91,18 +94,19 @@ class Llama:
     ) -> Array:
         """tokens [n] -> logits [last, v] after each of the last `last` of them; the cache grows by n.
 
-        positions [n] and mask [n, n] or [n, m] default to a plain continuation of the cache; a tree of tokens brings its own, in
-        which each token sees at least itself.
+        positions and mask: as in `NewTokens`.
         """
-        config, n, past = self.config, len(tokens), cache.length
-        positions = np.arange(past, past + n) if positions is None else positions
-        angles = positions[:, None] * self.frequencies  # [n, e], float64: positions are large
+        return self.forward_packed([NewTokens(tokens, cache, last, positions, mask)])
+
+    def forward_packed(self, texts: Sequence[NewTokens]) -> Array:
+        """The new tokens of several texts, n in all -> logits [last, v], of those looked at of all texts, in turn."""
+        config, packed = self.config, Packed(texts)
+        angles = packed.positions[:, None] * self.frequencies  # [n, e], float64: positions are large
         cos, sin = np.cos(angles).astype(self.dtype), np.sin(angles).astype(self.dtype)
         h, g = config.heads, config.kv_heads
         attend = attention_by_row if self.row_invariant else attention
-        cache.reserve(n)
 
-        x = self.embedding[tokens] * self.dtype.type(config.embedding_multiplier)  # [n, d]
+        x = self.embedding[packed.tokens] * self.dtype.type(config.embedding_multiplier)  # [n, d]
         added = self.dtype.type(config.residual_multiplier)
         for i, layer in enumerate(self.layers):
             qkv = layer.qkv(rms_norm(x, layer.attention_norm, config.norm_eps))  # [n, (h + 2g) e]
@@ -111,14 +115,13 @@ class Llama:
             if layer.qk_norm is not None:
                 rotated = rms_norm(rotated, layer.qk_norm, config.norm_eps)
             rotated = rotate(rotated, cos, sin)  # queries and keys, in one go
-            keys, values = cache.write(i, rotated[h:], values)  # [g, m, e]
-            attended = attend(rotated[:h], keys, values, mask, config.attention_scale)  # [h, n, e]
+            attended = packed.attend(i, rotated[:h], rotated[h:], values, attend, config.attention_scale)  # [h, n, e]
             x = x + layer.output(merge_heads(attended)) * added
             gate, up = halves(layer.gate_up(rms_norm(x, layer.mlp_norm, config.norm_eps)))  # [n, inner]
             x = x + layer.down(silu(gate) * up) * added
-        logits = self.head(rms_norm(x[n - last :], self.norm, config.norm_eps))  # [last, v]
+        logits = self.head(rms_norm(x[packed.looked_at], self.norm, config.norm_eps))  # [last, v]
         logits /= self.dtype.type(config.logits_divisor)
-        cache.advance(n)
+        packed.advance()
         return logits
 
 

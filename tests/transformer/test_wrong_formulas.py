@@ -15,6 +15,7 @@ import refspec
 NOTICED = 1e-9
 
 OPS, LLAMA, GPT2, CONFIG, WEIGHTS = (f"refspec.transformer.{each}" for each in ("ops", "llama", "gpt2", "config", "weights"))
+PACKED = "refspec.transformer.packed"
 WRONG: dict[str, tuple[str, str, str]] = {
     # norms
     "eps outside the root of a layer norm": (
@@ -49,8 +50,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "the norm of a Llama's MLP before its attention": (LLAMA, "rms_norm(x, layer.attention_norm", "rms_norm(x, layer.mlp_norm"),
     "no norm before the head": (
         LLAMA,
-        "self.head(rms_norm(x[n - last :], self.norm, config.norm_eps))",
-        "self.head(x[n - last :])",
+        "self.head(rms_norm(x[packed.looked_at], self.norm, config.norm_eps))",
+        "self.head(x[packed.looked_at])",
     ),
     "norms after the sum, as in the first transformer": (
         GPT2,
@@ -89,8 +90,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     ),
     "query heads dealt to key heads in turn": (
         LLAMA,
-        "attend(rotated[:h], keys",
-        "attend(rotated[:h].reshape(h // g, g, n, -1).swapaxes(0, 1).reshape(h, n, -1), keys",
+        "attend(i, rotated[:h], rotated",
+        "attend(i, rotated[:h].reshape(h // g, g, len(x), -1).swapaxes(0, 1).reshape(h, len(x), -1), rotated",
     ),
     "values before keys in a stacked matrix": (
         LLAMA,
@@ -160,14 +161,13 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "frequencies / (kept + (1 - kept) * scaling.factor)",
     ),
     "radians for turns": (LLAMA, "frequencies / (2 * np.pi)", "frequencies"),
-    "learned positions from 1": (GPT2, "self.positions[positions]", "self.positions[positions + 1]"),
-    "positions that forget the past": (LLAMA, "np.arange(past, past + n)", "np.arange(n)"),
-    "learned positions that forget the past": (GPT2, "np.arange(past, past + n)", "np.arange(n)"),
+    "learned positions from 1": (GPT2, "self.positions[packed.positions]", "self.positions[packed.positions + 1]"),
+    "positions that forget the past": (PACKED, "np.arange(past, past + n)", "np.arange(n)"),
     # what is added, multiplied and divided
     "granite's embedding multiplier left out": (
         LLAMA,
-        "self.embedding[tokens] * self.dtype.type(config.embedding_multiplier)",
-        "self.embedding[tokens]",
+        "self.embedding[packed.tokens] * self.dtype.type(config.embedding_multiplier)",
+        "self.embedding[packed.tokens]",
     ),
     "the residual multiplier only after attention": (LLAMA, "layer.down(silu(gate) * up) * added", "layer.down(silu(gate) * up)"),
     "the residual multiplier only after the MLP": (
