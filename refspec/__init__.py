@@ -9,6 +9,7 @@
 import sys
 
 import refspec.interrupts  # noqa: F401  first, before what takes time
+from refspec.batch import generate_batch
 from refspec.decode import autoregressive, sequence_law, speculative
 from refspec.decoding import draft, verify
 from refspec.decoding.chance import Chance, Seeded, Tape
@@ -58,6 +59,7 @@ __all__ = [
     "draft",
     "exact",
     "generate",
+    "generate_batch",
     "law",
     "load",
     "sequence_law",

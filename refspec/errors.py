@@ -4,8 +4,11 @@ Everything a user can get wrong ends in a `RefspecError` of one line. Code catch
 `except refspec.RefspecError`; the command line prints the line and exits with 2.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 LONGEST = 380  # characters of a message: with a program's name before it, five lines of a terminal
 
@@ -109,3 +112,17 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     known = list(known)
     near = [each for each in known if given and each.startswith(given)] or get_close_matches(given, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def attempted(call: Callable[..., Result], *given: Any) -> Result | RefspecError:
+    """What it returns, or the error of ours that it raises.
+
+    >>> from refspec.errors import attempted
+    >>> from refspec.numeric import whole
+    >>> attempted(len, "three"), attempted(whole, "seed", -1, 0)
+    (5, BadArgument('seed is -1; it is a whole number, at least 0'))
+    """
+    try:
+        return call(*given)
+    except RefspecError as error:
+        return error

@@ -10,14 +10,16 @@ from refspec.brief import brief, by_fields, counted, short
 from refspec.compose import fed_by
 from refspec.decoding import verify as rules
 from refspec.decoding.chance import Seeded
+from refspec.decoding.draft import Drafter
 from refspec.decoding.draft.adaptive import AdaptiveDrafter
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import LanguageModel, Tokens
-from refspec.decoding.loop import rounds
+from refspec.decoding.loop import Steps, steps
 from refspec.decoding.optional import optional
+from refspec.decoding.question import answered
 from refspec.decoding.round import Round, up_to
 from refspec.decoding.stats import Stats, stats
-from refspec.errors import BadArgument, ContextExceeded
+from refspec.errors import BadArgument, ContextExceeded, RefspecError
 from refspec.given import AnyDrafter, AnyModel, as_drafter, as_ids, as_language_model, as_model, as_stop, is_chat, named
 from refspec.models.cached_lm import check_ids
 from refspec.models.chat import ChatText, Messages, as_date
@@ -65,7 +67,8 @@ class Output:
     The prompt's text and `text` are together what the tokens of both decode to, so a completion keeps its leading space. Where a
     stop text ended it, `tokens` end with the token that completes the stop text, and `text` ends before the stop text.
     texts: `text` in parts, one for each token. finish_reason: "stop" at a stop token or text, "length" at max_new_tokens,
-    "context" where the model has no more positions, "interrupted" where the caller broke off. chat: the date and variables that a
+    "context" where the model has no more positions, "interrupted" where the caller broke off, "error" where one of many texts
+    ended in `error`. chat: the date and variables that a
     chat template went by, which repeat the run when given again; None without a chat. profile: the costs by which gamma was
     chosen; None where it was given. In a notebook it shows where each token came from.
 
@@ -85,8 +88,11 @@ class Output:
     texts: tuple[str, ...] = field(default=(), repr=False, compare=False)
     chat: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     profile: Profile | None = field(default=None, repr=False, compare=False)
+    error: RefspecError | None = None
 
     def __repr__(self) -> str:
+        if self.error is not None:
+            return brief(self, repr(self.error))
         return brief(
             self, short(self.text if self.text is not None else self.tokens), short(self.stats, 110), repr(self.finish_reason)
         )
@@ -118,8 +124,12 @@ class Run:
         exact: bool | None,
         chat: Mapping[str, Any] | None = None,
         profile: Profile | None = None,
+        steps: Steps | None = None,
+        drafter: Drafter | None = None,
     ) -> None:
         self._coming = coming
+        self.steps = steps  # what `coming` answers: a batch answers it instead
+        self.drafter = drafter
         self._prompt = prompt
         self._chat = chat or None
         self._tokenizer = tokenizer
@@ -137,16 +147,45 @@ class Run:
         return brief(self, f"{counted(tokens, 'token')} in {counted(len(self._done), 'round')}", repr(self._finish_reason))
 
     def __iter__(self) -> Iterator[Piece]:
-        while self._finish_reason == "interrupted":
+        while not self.ended:
             started = time.perf_counter()
             if (emitted := next(self._coming, None)) is None:
-                self._finish_reason = self._at_end
+                self.end()
             else:
-                seconds = time.perf_counter() - started
-                piece, waiting, reason = self._read(emitted)
-                self._done.append((piece, seconds, waiting))  # at once, whenever Ctrl-C comes
-                self._finish_reason = reason
-                yield piece
+                yield self.add(emitted, time.perf_counter() - started)
+
+    def add(self, emitted: Round, seconds: float) -> Piece:
+        """Take up a round, which took so long.
+
+        >>> import refspec
+        >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
+        >>> run.add(refspec.Round((), 0, 50), 0.1).text
+        'R'
+        """
+        piece, waiting, reason = self._read(emitted)
+        self._done.append((piece, seconds, waiting))  # at once, whenever Ctrl-C comes
+        self._finish_reason = reason
+        return piece
+
+    def end(self) -> None:
+        """No round comes any more.
+
+        >>> import refspec
+        >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
+        >>> run.end(), run.output.finish_reason
+        (None, 'length')
+        """
+        self._finish_reason = self._finish_reason if self.ended else self._at_end
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last piece has come.
+
+        >>> import refspec
+        >>> refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3).ended
+        False
+        """
+        return self._finish_reason != "interrupted"
 
     def _read(self, emitted: Round) -> tuple[Piece, str, str]:
         """(the round with its text, the text that waits, why it is the last one, if it is): up to a stop text, as N9 has it."""
@@ -269,7 +308,7 @@ def stream(
     else:
         profile = None  # nothing is chosen by it
     whole("gamma", gamma, 0, ', or "auto": how many tokens are drafted a round')
-    coming = rounds(
+    asking = steps(
         target,
         drafting,
         tokens,
@@ -281,7 +320,7 @@ def stream(
         record=record,
     )
     return Run(
-        coming,
+        answered(asking),
         prompt=tokens,
         tokenizer=optional(model, "tokenizer"),
         stop=stop_ids,
@@ -291,6 +330,8 @@ def stream(
         exact=rules.is_exact(verify),
         chat=chat,
         profile=None if drafter is None else profile,
+        steps=asking,
+        drafter=drafting,
     )
 
 

@@ -3,6 +3,7 @@
 import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -12,7 +13,7 @@ from refspec.decoding.draft import Draft, Drafter
 from refspec.decoding.draft.coupled import CoupledDrafter
 from refspec.decoding.draft.model import ModelDrafter
 from refspec.decoding.lm import LanguageModel, Tokens
-from refspec.decoding.optional import optional
+from refspec.decoding.optional import optional, says
 from refspec.decoding.verify import Rule, coupled
 from refspec.errors import BadArgument
 from refspec.models.cached_lm import CachedLM
@@ -72,6 +73,29 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
     if isinstance(made, type) or not hasattr(made, "propose"):
         raise BadArgument(f"the drafter is {short(given)}; give {DRAFTERS}")
     return made
+
+
+def own(given: AnyDrafter) -> AnyDrafter:
+    """The drafter for one text of many: of an object a copy, since it remembers a text; its model is shared, with a new cache.
+
+    Raises BadArgument for one that cannot be copied.
+    """
+    if isinstance(given, type) or not hasattr(given, "propose"):
+        return own_model(given) if hasattr(given, "probs") else given
+    model = optional(given, "language_model")
+    try:
+        return deepcopy(given, {} if model is None else {id(model): own_model(model)})
+    except Exception as error:  # whatever its parts raise
+        name = type(given).__name__
+        raise BadArgument(
+            f"{name} cannot be copied for each text ({error}); give its class, or a function that makes one"
+        ) from None
+
+
+def own_model(given: Any) -> Any:
+    """A LanguageModel for one text of many: with a cache of its own where it has one."""
+    fresh = optional(given, "fresh") if says(given, "fresh", beside="probs") else None
+    return fresh() if fresh else given
 
 
 def drafting(model: Model, target: LanguageModel) -> LanguageModel:

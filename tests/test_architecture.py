@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # What each folder or file of refspec may import, beside itself. The probability half never names the network half.
 ANYONE = {"errors", "arrays", "brief", "compose", "numeric", "files"}
-FRONT = {"decoding", "proof", "transformer", "models", "given", "generate", "decode", "transcript"}
+FRONT = {"decoding", "proof", "transformer", "models", "given", "generate", "batch", "decode", "transcript"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "arrays": set(),
@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "given": ANYONE | {"decoding", "models"},
     "transcript": ANYONE | {"decoding", "models", "proof"},
     "generate": ANYONE | {"decoding", "models", "transformer", "given", "transcript"},
+    "batch": ANYONE | {"decoding", "models", "given", "generate"},
     "decode": ANYONE | {"decoding", "proof", "given"},
     "trace": ANYONE | {"decoding", "transformer", "models", "generate"},
     "cli": ANYONE | FRONT | {"bench", "conformance", "trace", "interrupts", "__version__"},

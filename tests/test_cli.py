@@ -525,6 +525,53 @@ def test_a_model_without_a_tokenizer_answers_ids(run: Run, tmp_path: Path) -> No
     assert_refused(run("generate", "text", "--model", folder), "no tokenizer.json")
 
 
+def test_a_batch_answers_in_order_what_each_line_gets_alone(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Lines of other lengths, seeds and temperatures; the bad ones are reported."""
+    asked = [
+        {"prompt": "a", "max_new_tokens": 9},
+        {"prompt": "b", "max_new_tokens": 1, "id": "second"},
+        {"prompt": ""},
+        {"prompt": [1, 2], "seed": 5, "temperature": 0},
+        {"prompt": "c", "seed": -1},
+        {"prompt": "d", "top_p": 0.5},
+    ]
+    lines = write_lines(tmp_path / "in.jsonl", *asked)
+    common = ("generate", "--jsonl", lines, "--model", folder, "--ngram", "--max-new-tokens", 4, "--row-invariant")
+
+    def answers(*more: Any) -> tuple[int, list[tuple[Any, ...]], str]:
+        code, out, err = run(*common, *more)
+        found = [parsed(line) for line in out.splitlines()]
+        return code, [(each["line"], each.get("id"), each["text"], each["tokens"], each["finish_reason"]) for each in found], err
+
+    alone = answers()
+    assert [line for line, *_ in alone[1]] == [1, 2, 4, 6]
+    assert alone[0] == 2
+    for n in (2, 3, 8):
+        code, found, err = answers("--batch", n)
+        assert (code, found) == alone[:2]
+        assert sorted(err.splitlines()) == sorted(alone[2].splitlines())
+    rounds = [parsed(line)["rounds"] for line in run(*common, "--batch", 8)[1].splitlines()]
+    assert rounds[0][1]["pass_rows"] > rounds[0][-1]["pass_rows"] > 0  # the first line is the longest
+
+
+def test_a_batch_needs_many_prompts_and_a_place(run: Run, folder: Path, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "in.jsonl", {"prompt": "a"})
+    assert_refused(
+        run("generate", "--jsonl", lines, "--model", folder, "--batch", 0), "--batch is 0; it is a whole number, at least"
+    )
+    assert_refused(run("generate", "a", "--model", folder, "--batch", 2), "--batch has no effect without --jsonl")
+
+
+def test_ctrl_c_in_a_batch_shows_how_far_each_line_came(run: Run, folder: Path, fourth_round: Any, tmp_path: Path) -> None:
+    lines = write_lines(tmp_path / "in.jsonl", *[{"prompt": "a", "max_new_tokens": 3}] * 4)
+    fourth_round(KeyboardInterrupt(), 4)
+    code, out, err = run("generate", "--jsonl", lines, "--model", folder, "--batch", 3)
+    assert (code, err) == (130, "")
+    found = [parsed(line) for line in out.splitlines()]
+    assert [(each["line"], each["finish_reason"]) for each in found] == [(i, "interrupted") for i in (1, 2, 3)]
+    assert sum(len(each["tokens"]) for each in found) in (3, 4)
+
+
 def test_jsonl_answers_a_line_before_the_next_one_comes(folder: Path) -> None:
     with command("generate", "--jsonl", "-", "--model", folder, "--max-new-tokens", "2") as process:
         assert process.stdin is not None

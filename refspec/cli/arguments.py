@@ -27,7 +27,8 @@ examples:
 JSONL: each line is an object with "prompt" (a text or token ids) or "messages" (a chat), and whichever of "seed",
 "gamma", "max_new_tokens", "temperature", "top_k", "top_p", "min_p" and "stop" it wants otherwise than the options say.
 Its answer is one line as --json prints it, with the number of the line; "id" and "labels" are copied, and other keys
-refused. A bad line is reported on standard error and the others go on; the exit code is then 2."""
+refused. A bad line is reported on standard error and the others go on; the exit code is then 2. With --batch N,
+N lines are under way at once, and answers still come in their order."""
 
 TRACE = """\
 The text and the figures come as from `refspec generate`, whose options it takes. Beside them it writes one page, which
@@ -172,6 +173,7 @@ NEEDS = {
             lambda options: options.chat or options.jsonl is not None,
             "without a chat; add --chat, or leave it out",
         ),
+        Needs(("--batch",), lambda options: options.jsonl is not None, "without --jsonl, which has many prompts; add it"),
         Needs(
             ("--json",),
             lambda options: options.jsonl is None,
@@ -224,6 +226,9 @@ def parser() -> argparse.ArgumentParser:
     command = add("generate", "continue a text", GENERATE, f"{about_rules()}\n\n{GENERATE_EPILOG}")
     prompt, end = add_generation(command)
     prompt.add_argument("--jsonl", metavar="FILE", help="many prompts, one a line, from a file or - (see below)")
+    prompt.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="with --jsonl: N texts at once, in shared passes (%(default)s)"
+    )
     end.add_argument("--json", action="store_true", help="print one JSON object instead: text, ids, rounds and figures")
 
     short = "write a page to step through the rounds of a text"

@@ -15,7 +15,7 @@ from refspec.decoding.lm import Tokens
 from refspec.decoding.verify import RULES
 from refspec.errors import BadArgument
 from refspec.generate import Output, Run, stream
-from refspec.given import is_chat
+from refspec.given import is_chat, own
 from refspec.models.chat import Messages
 from refspec.models.model import Model, load
 from refspec.models.profiles import conditions
@@ -48,7 +48,7 @@ class Engine:
         return stream(
             self.model,
             prompt,
-            drafter=self.drafter,
+            drafter=own(self.drafter),
             stop=request.stop,
             verify=RULES[self.options.verify],
             profile=self.profile,

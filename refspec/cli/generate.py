@@ -2,15 +2,19 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 
+from refspec.batch import Batch
 from refspec.cli.colour import Screen, painter
 from refspec.cli.engine import Engine
 from refspec.cli.exits import INTERRUPTED, MISTAKE, SUCCESS, complain
 from refspec.cli.output import figures
 from refspec.cli.requests import Request, from_line, read_lines, read_text
-from refspec.errors import BadArgument, RefspecError, VocabularyMismatch
+from refspec.errors import BadArgument, VocabularyMismatch
 from refspec.generate import Output, Piece, Run
+from refspec.numeric import whole
 
 SETTINGS = ("seed", "gamma", "max_new_tokens", "temperature", "top_k", "top_p", "min_p")  # those a line of JSONL may set
 
@@ -46,21 +50,52 @@ def prompt_of(options: argparse.Namespace) -> str:
 
 def generate_lines(options: argparse.Namespace, defaults: Request) -> int:
     """An answer for each line, in order, printed as it is finished. A bad line is reported and the others go on."""
+    whole("batch", options.batch, 1)
     engine, code = Engine.load(options), SUCCESS
-    for where, number, line in read_lines(options.jsonl):
-        try:
-            request = from_line(line, defaults)
-            output = follow(engine.stream(request))
-        except VocabularyMismatch:  # no line can do anything about that
-            raise
-        except RefspecError as error:
-            complain(f"{where}: {error}")
+    asked: dict[int, Asked] = {}
+
+    def begin(i: int, where: str, number: int, line: bytes) -> Run:
+        asked[i] = Asked(where, number)
+        asked[i].request = from_line(line, defaults)
+        return engine.stream(asked[i].request)
+
+    lines = (partial(begin, i, *line) for i, line in enumerate(read_lines(options.jsonl)))
+    for i, output in in_order(Batch(lines, options.batch)):
+        each = asked.pop(i)
+        if isinstance(output.error, VocabularyMismatch):  # no line can do anything about that
+            raise output.error
+        if output.error is not None:
+            complain(f"{each.where}: {output.error}")
             code = MISTAKE
             continue
-        print(engine.answer(request, output, line=number), flush=True)
+        print(engine.answer(each.request, output, line=each.number), flush=True)
         if output.finish_reason == "interrupted":
-            return INTERRUPTED
+            code = INTERRUPTED
     return code
+
+
+@dataclass
+class Asked:
+    """A line under way: where it stands, and what it asks for."""
+
+    where: str
+    number: int
+    request: Request = field(init=False)
+
+
+def in_order(batch: Batch) -> Iterator[tuple[int, Output]]:
+    """The outputs by their numbers; after Ctrl-C, what there is of each."""
+    done: dict[int, Output] = {}
+    first = 0
+    try:
+        for i, output in batch:
+            done[i] = output
+            while first in done:
+                yield first, done.pop(first)
+                first += 1
+    except KeyboardInterrupt:
+        done |= {i: run.output for i, run in batch.runs.items()}
+        yield from sorted(done.items())
 
 
 def show(run: Run) -> Output:

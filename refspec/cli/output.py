@@ -48,7 +48,7 @@ def as_json(output: Output) -> dict[str, Any]:
     """The generation by its Python names, the statistics beside the rest: `tokens` and `rounds` are the lists themselves.
 
     cut: what was drafted from an accepted stop token on. With it the rounds add up to the statistics: drafted + len(cut) drafted,
-    and accepted + 1 accepted where a round was cut.
+    and accepted + 1 accepted where a round was cut. pass_rows: in a batch.
     """
     return {
         "text": output.text,
@@ -66,6 +66,7 @@ def as_json(output: Output) -> dict[str, Any]:
                 "token": each.token,
                 "draft_tokens": each.draft_tokens,
                 "cut": each.cut,
+                **({} if each.pass_rows is None else {"pass_rows": each.pass_rows}),
             }
             for each in output.rounds
         ],

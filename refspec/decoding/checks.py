@@ -46,7 +46,7 @@ def guarded(target: LanguageModel, drafter: Drafter, verify: Rule) -> tuple[Prop
         return checked(draft, tokens, gamma, target.vocab_size)
 
     def score(tokens: Tokens, last: int) -> Asking[Array]:
-        rows = yield Question(target, tokens, last)
+        rows = yield Question(target, tokens, last, judges=True)
         require_distributions(rows, (last, target.vocab_size), len(tokens) - last + 1, "target", BadProbabilities)
         return rows
 

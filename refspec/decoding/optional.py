@@ -15,9 +15,14 @@ DEFAULTS: dict[str, Any] = {
     "end_tokens": (),  # the ids that end a text where nobody says others
     "chat_end_tokens": (),  # the same for a chat
     "rows": None,  # how many ids its network has, those that only pad it included
+    "network": None,  # what computes its rows: models of one network may share a pass,
+    "together": None,  # which this makes: [(model, tokens, last), ...] -> the rows of each, or its error
+    "new_rows": None,  # (tokens, last) -> how many rows such a pass would have for them
+    "fresh": None,  # makes another of its kind, which remembers no text
     # of a drafter
     "language_model": None,  # what it drafts with: its vocabulary must be the target's
     "races": False,  # it calls `chance.race`, so that its noise comes back (N6)
+    "asking": None,  # `propose` as a generator of the questions to its model (`draft.drafting`)
     "forecast": None,  # (tokens, gamma) -> the chance of each of up to gamma drafted tokens to be accepted
     # of a verification rule: what `verify.claims` writes down
     "exact": None,  # its text has the target's distribution; None where that is unknown
@@ -33,3 +38,21 @@ def optional(part: Any, name: str) -> Any:
     False
     """
     return getattr(part, name, DEFAULTS[name])
+
+
+def says(part: Any, name: str, beside: str) -> bool:
+    """Whether `part` has `name`, and means it: a class that writes `beside` anew, below the one that wrote `name`, does not.
+
+    Both say the same thing in two ways, and whoever overrides the one may never have heard of the other.
+
+    >>> from refspec.decoding.optional import says
+    >>> class Old:
+    ...     def one(self): ...
+    ...     def many(self): ...
+    >>> class New(Old):
+    ...     def one(self): ...
+    >>> says(Old(), "many", beside="one"), says(New(), "many", beside="one")
+    (True, False)
+    """
+    written = [getattr(part, "__dict__", {}), *(vars(kind) for kind in type(part).__mro__)]
+    return name in next((names for names in written if name in names or beside in names), {})

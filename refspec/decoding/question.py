@@ -16,7 +16,7 @@ Asking = Generator["Question", Array, Result]  # what asks for rows on its way t
 
 
 class Question(NamedTuple):
-    """What `language_model.probs(tokens, last)` would answer.
+    """What `language_model.probs(tokens, last)` would answer. judges: a round is judged by it, and not only drafted.
 
     >>> import refspec
     >>> from refspec.decoding.question import Question
@@ -27,6 +27,7 @@ class Question(NamedTuple):
     language_model: LanguageModel
     tokens: Tokens
     last: int = 1
+    judges: bool = False
 
     def answer(self) -> Array:
         return self.language_model.probs(self.tokens, last=self.last)

@@ -1,7 +1,7 @@
 """What one round of the loop was: what it drafted, what it emitted and, where that was asked for, everything it looked at."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
@@ -20,7 +20,8 @@ class Round:
     A round cut by a stop token keeps that form (N9): `token` is the stop token, `draft_tokens` the accepted ones before it.
     cut: what was drafted from an accepted stop token on, that token first; empty where the stop token was not drafted. The
     token that completes a stop text is a stop token as well.
-    record: what was looked at, with `record=True`.
+    record: what was looked at, with `record=True`. pass_rows: in a batch, how many rows the pass had that scored it, those of
+    other texts included.
 
     >>> import refspec
     >>> made = refspec.Round(draft_tokens=(5, 6, 7), accepted=2, token=9)
@@ -33,6 +34,7 @@ class Round:
     token: int
     record: "Record | None" = None
     cut: Tokens = ()
+    pass_rows: int | None = field(default=None, compare=False)
 
     __repr__ = by_fields
 

@@ -5,6 +5,7 @@ a cache and knows of no distribution. In between, one question: how much of what
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,10 +13,11 @@ import numpy as np
 from refspec.arrays import Array
 from refspec.brief import brief, counted, short
 from refspec.decoding.lm import Tokens
-from refspec.errors import BadArgument, BadProbabilities, ContextExceeded
+from refspec.errors import BadArgument, BadProbabilities, ContextExceeded, RefspecError, attempted
 from refspec.models.sampling import Sampling
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import size_of
+from refspec.transformer.packed import NewTokens
 
 
 class Network(Protocol):
@@ -25,6 +27,7 @@ class Network(Protocol):
     def config(self) -> Any: ...
     def new_cache(self) -> KVCache: ...
     def forward(self, tokens: Array, cache: KVCache, last: int = 1) -> Array: ...
+    def forward_packed(self, texts: Sequence[NewTokens]) -> Array: ...
 
 
 class CachedLM:
@@ -57,16 +60,60 @@ class CachedLM:
         Raises BadArgument unless 1 <= last <= len(tokens), ContextExceeded beyond the context, BadProbabilities for logits that
         are not finite.
         """
+        text = self.new_tokens(tokens, last)
+        with np.errstate(**OVERFLOW):
+            logits = self.network.forward(text.tokens, text.cache, last)
+        return self.distributions(logits)
+
+    def new_tokens(self, tokens: Tokens, last: int) -> NewTokens:
+        """What a pass has still to compute; the cache is rolled back to what is remembered of it."""
         if not 1 <= last <= len(tokens):
             raise BadArgument(f"last is {last} for {len(tokens)} tokens; a transformer needs 1 <= last <= len(tokens)")
         if len(tokens) > self.context:
             raise ContextExceeded(f"{len(tokens)} tokens for a model with a context of {self.context}; shorten the text")
-        start = min(common_prefix(self._tokens[: self.cache.length], tokens), len(tokens) - last)
+        start = len(tokens) - self.new_rows(tokens, last)
         check_ids(tokens[start:], self.vocab_size)
         self.cache.rollback(start)
         self._tokens = tuple(tokens)  # of which the cache holds the first `length`: all of them once the pass has ended
-        logits = finite_logits(self.network, np.array(tokens[start:]), self.cache, last, self.name)
-        return self.sampling(logits[:, : self.vocab_size])
+        return NewTokens(np.array(tokens[start:]), self.cache, last)
+
+    def new_rows(self, tokens: Tokens, last: int) -> int:
+        """How many of the tokens are not remembered, or looked at again."""
+        return max(last, len(tokens) - common_prefix(self._tokens[: self.cache.length], tokens))
+
+    def fresh(self) -> "CachedLM":
+        """The same for another text: with an empty cache of its own."""
+        return CachedLM(self.network, self.sampling, self.token_map, self.name)
+
+    @staticmethod
+    def together(asked: "Sequence[tuple[CachedLM, Tokens, int]]") -> list[Array | RefspecError]:
+        """(model, tokens, last) of several texts over one network, each with its own cache -> the rows of each, in one pass.
+
+        What is wrong with one of them is its own answer; the others go on.
+
+        >>> import refspec
+        >>> from refspec.models.cached_lm import CachedLM
+        >>> one, other = (refspec.load("tiny-draft").language_model() for _ in range(2))
+        >>> [rows.shape for rows in CachedLM.together([(one, (1, 2, 3), 2), (other, (4,), 1)])]
+        [(2, 1024), (1, 1024)]
+        """
+        texts = [attempted(model.new_tokens, tokens, last) for model, tokens, last in asked]
+        packed = [text for text in texts if isinstance(text, NewTokens)]
+        if packed:
+            with np.errstate(**OVERFLOW):
+                logits = asked[0][0].network.forward_packed(packed)
+            parts = iter(np.split(logits, list(accumulate(text.last for text in packed))))
+        return [
+            attempted(model.distributions, next(parts)) if isinstance(text, NewTokens) else text
+            for (model, _, _), text in zip(asked, texts, strict=True)
+        ]
+
+    def distributions(self, logits: Array) -> Array:
+        """logits [n, v] of the network -> float64 [n, v]. Raises BadProbabilities where one is not finite."""
+        return self.sampling(finite(logits, self.network, self.name)[:, : self.vocab_size])
+
+
+OVERFLOW: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}  # NumPy's warnings: `finite` says it in one line
 
 
 def finite_logits(network: Network, tokens: Array, cache: KVCache, last: int, name: str) -> Array:
@@ -79,8 +126,13 @@ def finite_logits(network: Network, tokens: Array, cache: KVCache, last: int, na
     >>> finite_logits(network, np.array([1, 2, 3]), network.new_cache(), 2, "tiny-draft").shape
     (2, 1024)
     """
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # NumPy's warnings: the error says it in one line
+    with np.errstate(**OVERFLOW):
         logits = network.forward(tokens, cache, last)
+    return finite(logits, network, name)
+
+
+def finite(logits: Array, network: Network, name: str) -> Array:
+    """The logits [n, v], if all of them are."""
     if not np.isfinite(logits).all():
         raise BadProbabilities(
             f"the logits of {short(name)} ({size_of(network.config)}) hold NaN or infinity: its numbers overflow {logits.dtype}; "

@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from refspec.arrays import Array
 from refspec.brief import brief, by_fields
 from refspec.transformer.cache import KVCache

@@ -1,8 +1,8 @@
 """Several texts in one pass, packed and not padded: their new tokens laid end to end, [n1 + n2 + ..., d].
 
-Orca calls it selective batching (Yu et al., OSDI 2022). Whatever works row by row, the linear layers above all, sees one matrix and
-reads each weight once for everybody: that is what a batch saves. Attention takes each text with its own cache. So there is no
-padding, no mask over other people's rows and no shared length; a text among others is computed as it is alone.
+Orca calls it selective batching (Yu et al., OSDI 2022). Whatever works row by row, the linear layers above all, sees one matrix
+and reads each weight once for everybody: that is what a batch saves. Attention takes each text with its own cache. So there is
+no padding, no mask over other people's rows and no shared length; a text among others is computed as it is alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,11 +50,14 @@ class Packed:
 
     def attend(self, layer: int, queries: Array, keys: Array, values: Array, attention: Attention, scale: float) -> Array:
         """queries [h, n, e], keys and values [g, n, e] of all texts -> [h, n, e]: each text over its own cache and new tokens"""
-        attended = []
-        for text, rows in zip(self.texts, self.rows, strict=True):
-            seen = text.cache.write(layer, keys[:, rows], values[:, rows])  # each [g, m, e]
-            attended.append(attention(queries[:, rows], *seen, text.mask, scale))
-        return attended[0] if len(attended) == 1 else np.concatenate(attended, axis=1)
+
+        def over(text: NewTokens, queries: Array, keys: Array, values: Array) -> Array:
+            return attention(queries, *text.cache.write(layer, keys, values), text.mask, scale)
+
+        if len(self.texts) == 1:
+            return over(self.texts[0], queries, keys, values)
+        parts = zip(self.texts, self.rows, strict=True)
+        return np.concatenate([over(text, queries[:, rows], keys[:, rows], values[:, rows]) for text, rows in parts], axis=1)
 
     def advance(self) -> None:
         """The pass is done: what it wrote counts."""

@@ -12,7 +12,8 @@ plant(
     "a round is charged for what was drafted and not for what was asked for",
     "an earlier refspec",
     bets=patched(
-        "refspec.decoding.draft.adaptive", ("self._cost += costs[wanted]", "self._cost += costs[len(draft.tokens)]")
+        "refspec.decoding.draft.adaptive",
+        ("company.cost += v", "wanted = len(draft.tokens)\n        company.cost += v"),
     ).AdaptiveDrafter,
 )
 

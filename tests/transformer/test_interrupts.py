@@ -19,7 +19,7 @@ from refspec.transformer.cache import KVCache
 
 ROOT = str(Path(refspec.__file__).parent)
 # Where state changes: in these an interrupt comes between any two bytecodes, elsewhere between any two lines.
-FINE = {"reserve", "advance", "rollback", "probs"}
+FINE = {"reserve", "advance", "rollback", "probs", "new_tokens"}
 
 
 def interrupted(call: Callable[[], object], at: int) -> bool:

@@ -80,8 +80,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a sigmoid for SiLU": (OPS, "gate *= half", "gate *= 0.5"),
     "gate and up swapped": (LLAMA, "silu(gate) * up", "silu(up) * gate"),
     # attention
-    "no attention scale in gpt2": (GPT2, "mask, e**-0.5)", "mask, 1.0)"),
-    "the attention scale of the whole width": (GPT2, "mask, e**-0.5)", "mask, config.width**-0.5)"),
+    "no attention scale in gpt2": (GPT2, "attend, e**-0.5)", "attend, 1.0)"),
+    "the attention scale of the whole width": (GPT2, "attend, e**-0.5)", "attend, config.width**-0.5)"),
     "a scale from width / heads, not from head_dim": (CONFIG, "head_width**-0.5", "(width // heads)**-0.5"),
     "granite's attention multiplier beside the usual scale": (
         CONFIG,
@@ -101,7 +101,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "heads of queries, keys and values interleaved": (
         GPT2,
         "heads = split_heads(qkv, h + 2 * g)",
-        "heads = split_heads(qkv, h + 2 * g).reshape(-1, 2 + h // g, n, e).swapaxes(0, 1).reshape(h + 2 * g, n, e)",
+        "heads = split_heads(qkv, h + 2 * g).reshape(-1, 2 + h // g, len(x), e).swapaxes(0, 1).reshape(h + 2 * g, len(x), e)",
     ),
     "values before keys where they are shared": (
         GPT2,

@@ -9,7 +9,7 @@ from refspec.arrays import Array
 from refspec.brief import by_fields
 from refspec.decoding.chance import Chance
 from refspec.decoding.lm import LanguageModel, Tokens
-from refspec.decoding.optional import optional
+from refspec.decoding.optional import optional, says
 from refspec.decoding.question import Asking
 from refspec.errors import BrokenDrafter
 
@@ -82,8 +82,7 @@ def drafting(drafter: Drafter, tokens: Tokens, gamma: int, chance: Chance) -> As
     >>> at_once(refspec.draft.drafting(drafter, (0,), 2, refspec.Tape([0.1, 0.9]))).tokens
     (0, 1)
     """
-    places = (vars(each) for each in (drafter, *type(drafter).__mro__) if hasattr(each, "__dict__"))
-    if "asking" in next((names for names in places if "propose" in names or "asking" in names), ()):
+    if says(drafter, "asking", beside="propose"):
         return (yield from drafter.asking(tokens, gamma, chance))  # type: ignore[attr-defined]
     return drafter.propose(tokens, gamma, chance)
 

@@ -8,7 +8,8 @@ from typing import Any
 from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft, Drafter, drafting
-from refspec.decoding.draft.profile import Profile
+from refspec.decoding.draft.company import Company
+from refspec.decoding.draft.profile import Profile, of_rows
 from refspec.decoding.draft.state import state_of
 from refspec.decoding.lm import Tokens
 from refspec.decoding.optional import optional
@@ -20,7 +21,8 @@ class AdaptiveDrafter:
 
     The costs come from a profile; the acceptances from the drafter's own `forecast(tokens, gamma)` where it has one, else
     from a running share for each position of a draft. The choice goes by what was asked for and by what the text shows of past
-    drafts, never by drafted tokens behind a rejection (N6), so it leaves the distribution as it is.
+    drafts, never by drafted tokens behind a rejection (N6), so it leaves the distribution as it is. In a batch (`join`) a row
+    costs what it adds to the rows of all.
 
     >>> import refspec
     >>> profile = refspec.Profile(verify=(1, 9, 9), draft=0)
@@ -37,7 +39,17 @@ class AdaptiveDrafter:
         self.drafter = drafter
         self.profile = profile
         self.draft_cost = profile.draft if optional(drafter, "language_model") is not None else 0.0
+        self._shared = False
         self._start_again()
+
+    def join(self, company: Company) -> None:
+        """From now on, share the passes of these texts."""
+        self._shared = True
+        self.company, self.seat = company, company.join()
+
+    def leave(self) -> None:
+        """The text has ended."""
+        self.company.leave(self.seat)
 
     def __repr__(self) -> str:
         return brief(self, short(self.drafter, 90), short(self.profile, 80))
@@ -47,7 +59,9 @@ class AdaptiveDrafter:
         self._seen: Tokens = (-1,)  # the text at the last call, at first none
         self._drafted: Tokens = ()  # what it proposed then
         self._tested, self._accepted = [0.0] * most, [0.0] * most
-        self._tokens = self._cost = self.START  # so far, in plain decode steps
+        if not self._shared:
+            self.company = Company(self.START)
+            self.seat = self.company.join()
 
     @property
     def language_model(self) -> Any:
@@ -62,7 +76,7 @@ class AdaptiveDrafter:
     @property
     def state(self) -> Hashable:
         """What it remembers from round to round, for `exact.sequence_law`."""
-        counts = tuple(self._tested), tuple(self._accepted), self._tokens, self._cost
+        counts = tuple(self._tested), tuple(self._accepted), self.company.tokens, self.company.cost
         return self._seen, self._drafted, counts, state_of(self.drafter)
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
@@ -70,13 +84,21 @@ class AdaptiveDrafter:
 
     def asking(self, tokens: Tokens, gamma: int, chance: Chance) -> Asking[Draft]:
         self._learn(tokens)
-        verify = self.profile.behind(len(tokens))[: gamma + 1]
-        costs = [cost + drafted * self.draft_cost for drafted, cost in enumerate(verify)]
-        wanted = best_draft_length(self.forecast(tokens, len(costs) - 1), costs, max(1.0, self._tokens / self._cost))
+        company, verify = self.company, self.profile.behind(len(tokens))
+        beside, texts = company.beside(self.seat), company.texts
+
+        def v(rows: int) -> float:
+            return of_rows(verify, rows)
+
+        drafted = self.draft_cost * v(texts) / texts  # a row in a pass of the draft model, which all share as well
+        costs = [v(beside + n + 1) - v(beside) + n * drafted for n in range(min(gamma + 1, len(verify)))]
+        rate = max(texts / v(texts), company.tokens / company.cost)
+        wanted = best_draft_length(self.forecast(tokens, len(costs) - 1), costs, rate)
+        company.rows[self.seat] = wanted + 1
         draft = yield from drafting(self.drafter, tokens, wanted, chance)
         self._seen, self._drafted = tokens, draft.tokens
         # Charged for what was asked, not for what came: where a draft stopped tells of tokens behind the rejection (N6)
-        self._cost += costs[wanted]
+        company.cost += v(beside + wanted + 1) * ((wanted + 1) / (beside + wanted + 1)) + wanted * drafted
         return draft
 
     def forecast(self, tokens: Tokens, gamma: int) -> Sequence[float]:
@@ -93,7 +115,7 @@ class AdaptiveDrafter:
         if not came or (*self._seen, *self._drafted[: len(accepted)]) != tokens[:-1]:  # someone else wrote it
             self._start_again()
             return
-        self._tokens += len(came)
+        self.company.tokens += len(came)
         self._tested = [self.MEMORY * count for count in self._tested]
         self._accepted = [self.MEMORY * count for count in self._accepted]
         for i in range(len(accepted)):

@@ -5,6 +5,7 @@ A stored profile and never a live timing, so that seed and profile fix the text 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -109,3 +110,19 @@ class Profile:
     def embedded(cls, few_rows_are_cheap: bool) -> "Profile":
         """The one inside the package for machines whose BLAS multiplies a few rows at the cost of one, or for the others."""
         return cls.load(EMBEDDED / ("avx512.json" if few_rows_are_cheap else "other.json"))
+
+
+def of_rows(verify: Sequence[float], rows: int) -> float:
+    """What a pass of so many rows costs, where one of 1, 2, ... costs verify[0], verify[1], ...
+
+    Beyond what was measured, a straight line through the second half of that; at one cost a row where only one was.
+
+    >>> from refspec.decoding.draft.profile import of_rows
+    >>> [of_rows((1, 1.5, 2), rows) for rows in (0, 2, 3, 5)]
+    [0, 1.5, 2, 3.0]
+    """
+    most = len(verify)
+    if rows <= most:
+        return verify[rows - 1] if rows else 0
+    slope = (verify[-1] - verify[most // 2 - 1]) / (most - most // 2) if most > 1 else 1
+    return verify[-1] + max(slope, 0) * (rows - most)
