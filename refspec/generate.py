@@ -214,6 +214,17 @@ class Run:
         """
         return tuple(piece for piece, _, _ in self._done)
 
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """How long each of them took.
+
+        >>> import refspec
+        >>> run = refspec.stream("tiny-target", "ROMEO:", max_new_tokens=3)
+        >>> len(list(run)) == len(run.seconds)
+        True
+        """
+        return tuple(seconds for _, seconds, _ in self._done)
+
     def rest(self) -> str:
         """The text that waits behind the pieces so far; none once the run has ended, whose last piece has it.
 
@@ -242,7 +253,7 @@ class Run:
             texts=tuple(texts),
             tokens=tuple(token for each in rounds for token in each.tokens),
             rounds=rounds,
-            stats=stats(rounds, [seconds for _, seconds, _ in self._done], exact=self._exact),
+            stats=stats(rounds, self.seconds, exact=self._exact),
             prompt_tokens=self._prompt,
             finish_reason=self._finish_reason,
             tokenizer=self._tokenizer,

@@ -4,16 +4,19 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from refspec.bench import costs, machine, passes, peers, prompts, table
+from refspec.bench import costs, machine, passes, peers, prompts, table, users
 from refspec.bench.clock import alternate
 from refspec.bench.parts import Against, Bench, Passes, Setup
 from refspec.bench.race import Runner, ours, race
 from refspec.bench.results import results
+from refspec.bench.users import UsersBench
 from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import Tokens, require_same_vocabulary
 from refspec.errors import BadArgument
+from refspec.generate import Run, stream
 from refspec.given import AnyDrafter
 from refspec.models import home
 from refspec.models.cached_lm import CachedLM
@@ -56,6 +59,46 @@ class Pair:
 
 def measure(options: argparse.Namespace, profile: Profile | None, show: Show) -> Bench:
     """profile: the costs by which `--gamma auto` decides; None for this machine's."""
+    setup, pair, texts, profile = prepare(options, profile, show)
+    most = options.gamma if isinstance(options.gamma, int) else len(profile.verify) - 1
+    found = single_passes(setup, pair, max(MOST, most), show)
+    return on_prompts(setup, pair, found, texts, profile, against=options.against is not None, show=show)
+
+
+def measure_batches(options: argparse.Namespace, profile: Profile | None, show: Show) -> UsersBench:
+    """The same for each number of users in `options.batch`, of one prompt a category unless there is a limit."""
+    options.limit = options.limit or 1
+    setup, pair, texts, profile = prepare(options, profile, show)
+    model, drafts = pair.model, pair.draft
+    target = model.language_model(temperature=setup.temperature)
+    rows = max(options.batch)
+    (curve,) = costs.curves({setup.row_invariant: target}, rows - 1, setup.runs)
+    draft = (
+        costs.lookup_cost(target, setup.runs)
+        if drafts is None
+        else costs.model_cost(target, drafting(drafts, target), setup.runs)
+    )
+    show(table.curves([curve], draft, curve.points[0].ms.median))
+    common: dict[str, Any] = {"temperature": setup.temperature, "max_new_tokens": setup.max_new_tokens, "stop": ()}
+
+    def plain(prompt: Tokens, seed: int) -> Run:
+        return stream(model, prompt, seed=seed, **common)
+
+    def drafted(prompt: Tokens, seed: int) -> Run:
+        drafter = NgramDrafter() if drafts is None else drafts
+        return stream(model, prompt, seed=seed, drafter=drafter, gamma=setup.gamma, profile=profile, **common)
+
+    served = users.measure_users([ids for _, ids in texts], options.batch, plain, drafted)
+    priced = costs.Costs(curve.verify(curve.points[-1].rows - 1), draft.c.median, draft.lookup)
+    found = users.account(served, priced)
+    here = machine.Machine.here()
+    bench = UsersBench(setup, here, curve, draft, found, users.crossing(found), users.fourfold(curve))
+    show(table.users(bench))
+    return bench
+
+
+def prepare(options: argparse.Namespace, profile: Profile | None, show: Show) -> tuple[Setup, Pair, Prompts, Profile]:
+    """What is asked for, with its heading shown: the setup, the models, (category, ids) of the prompts, and the costs."""
     given = prompts.read(options.prompts, options.limit or (1 if options.quick else None))
     pair = Pair.load(options)
     profile = profile or profile_for(pair.model)
@@ -78,9 +121,7 @@ def measure(options: argparse.Namespace, profile: Profile | None, show: Show) ->
         profile=profile.label if options.gamma == "auto" else None,
     )
     show(table.heading(setup, machine.Machine.here()))
-    most = options.gamma if isinstance(options.gamma, int) else len(profile.verify) - 1
-    found = single_passes(setup, pair, max(MOST, most), show)
-    return on_prompts(setup, pair, found, texts, profile, against=options.against is not None, show=show)
+    return setup, pair, texts, profile
 
 
 def single_passes(setup: Setup, pair: Pair, most: int, show: Show) -> Passes:
@@ -103,14 +144,17 @@ def single_passes(setup: Setup, pair: Pair, most: int, show: Show) -> Passes:
     if pair.draft is None:
         draft_cost = costs.lookup_cost(target, runs)
     else:
-        draft_cost = costs.model_cost(
-            target, CachedLM(pair.draft.network, target.sampling, pair.draft.token_map, pair.draft.name), runs
-        )
+        draft_cost = costs.model_cost(target, drafting(pair.draft, target), runs)
     show(table.curves(curves, draft_cost, roofline.least_ms))
     contexts, lookups = passes.context_costs(model, runs), costs.lookup_costs(runs)
     show(table.contexts(contexts, lookups))
     here = machine.Machine.here()
     return Passes(here, loading, prefill, roofline, decode, curves, draft_cost, contexts, lookups)
+
+
+def drafting(draft: Model, target: CachedLM) -> CachedLM:
+    """A draft model under the target's sampling."""
+    return CachedLM(draft.network, target.sampling, draft.token_map, draft.name)
 
 
 def on_prompts(setup: Setup, pair: Pair, found: Passes, texts: Prompts, profile: Profile, *, against: bool, show: Show) -> Bench:

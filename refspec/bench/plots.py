@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from refspec.bench.clock import Spread
 from refspec.bench.parts import Bench
+from refspec.bench.users import UsersBench
 
 SIZE = 8.0, 4.8  # inches
 DPI = 130
@@ -27,6 +28,31 @@ def save(bench: Bench, folder: Path) -> None:
         figure = Figure(figsize=SIZE, layout="constrained")
         draw(figure, bench)
         figure.savefig(folder / f"{name}.png", dpi=DPI)
+
+
+def save_users(bench: UsersBench, folder: Path) -> None:
+    """Write users as PNG: what a user waits for a token, against the tokens of all, from few users on the left to many."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    for label, ways in (
+        ("plain", [(each.users, each.plain) for each in bench.users]),
+        ("with drafts", [(each.users, each.speculative) for each in bench.users]),
+    ):
+        there = [(users, way.tokens_per_second, 1e3 / way.a_user) for users, way in ways if way.tokens_per_second and way.a_user]
+        axes.plot([rate for _, rate, _ in there], [wait for _, _, wait in there], marker="o", label=label)
+        for users, rate, wait in there:
+            axes.annotate(str(users), (rate, wait), textcoords="offset points", xytext=(6, 6 if label == "plain" else -12))
+    drafts = bench.setup.draft or "n-gram lookup"
+    axes.set(
+        title=f"{bench.setup.model}, drafts by {drafts}, gamma {bench.setup.gamma}: users along the curves",
+        xlabel="tokens/s of all users",
+        ylabel="milliseconds a token of a user",
+    )
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(folder / "users.png", dpi=DPI)
 
 
 def line(axes: Axes, x: Sequence[int], found: Sequence[Spread], label: str | None = None) -> None:

@@ -8,6 +8,7 @@ from refspec.bench.machine import Loading, Machine, Roofline
 from refspec.bench.parts import Against, Setup
 from refspec.bench.passes import ContextCost, Decode, Prefill
 from refspec.bench.results import Results, Speed
+from refspec.bench.users import UsersBench, Way
 from refspec.brief import counted
 from refspec.cli.output import number
 
@@ -138,3 +139,32 @@ def against(found: Against) -> str:
         ratio = f"{number(each.times, 2)} ({number(each.least, 2)} to {number(each.most, 2)})"
         lines.append(f"{each.ours:<12} {each.theirs:<14}{number(each.tokens_per_second, 1):>13}  {ratio}{same}")
     return "\n".join(lines)
+
+
+def users(found: UsersBench) -> str:
+    """A line for each number of users, and what fourfold users at one's speed would take."""
+    v = {point.rows: point.v.median for point in found.curve.points}
+    lines = [
+        "\nusers at once, while all are there: tokens/s of all, in brackets what v promises, and of each;",
+        "first: seconds to the first token, median (smallest to largest)",
+        f"users{'v':>7}  {'plain, of all':<17}{'each':>6}  {'first':<22}{'drafted, of all':<17}{'each':>6}  {'first':<22}"
+        f"{'speed-up':<13}tokens/call",
+    ]
+    for each in found.users:
+        gain = f"{number(each.speed_up, 2)} ({number(each.predicted, 2)})"
+        lines.append(
+            f"{each.users:>5}{number(v.get(each.users), 2):>7}  {way(each.plain)}{way(each.speculative)}"
+            f"{gain:<13}{number(each.tokens_per_call, 2)}"
+        )
+    gain = f"drafts lose from {found.crossing} users on" if found.crossing else "drafts lose at none of these numbers"
+    lines.append(f"speed-up: of a user by drafts, geometric mean over the texts, in brackets what v promises; {gain}")
+    lines.append("\nfour users, each as fast as one is plainly: a round has to yield what its pass costs, v(4 (gamma + 1))")
+    for four in found.fourfold:
+        needed = "no acceptance is enough" if four.acceptance is None else f"an acceptance of {four.acceptance:.2f}"
+        lines.append(f"  gamma {four.gamma}: {four.rows} rows cost {four.cost:.2f} of {four.gamma + 1} tokens at most: {needed}")
+    return "\n".join(lines)
+
+
+def way(found: Way) -> str:
+    total = f"{number(found.tokens_per_second, 1)} ({number(found.predicted, 1)})"
+    return f"{total:<17}{number(found.a_user, 1):>6}  {spread(found.first, 2):<22}"

@@ -48,6 +48,7 @@ BENCH_EPILOG = """\
 examples:
   refspec bench --quick
   refspec bench --model smollm2-135m --save-profile mine.json
+  refspec bench --batch 1 2 4 8 16 32 --max-new-tokens 32
   refspec bench --model gpt2 --draft distilgpt2 --gamma 3 --json"""
 
 CALIBRATE = """\
@@ -183,7 +184,14 @@ NEEDS = {
     "prove": (
         Needs(("--verify",), lambda options: options.mutant is None, "beside --mutant, which has its own rule; leave one out"),
     ),
-    "bench": (Needs(("--profile",), lambda options: options.gamma == "auto", "without --gamma auto; give both or neither"),),
+    "bench": (
+        Needs(("--profile",), lambda options: options.gamma == "auto", "without --gamma auto; give both or neither"),
+        Needs(
+            ("--against", "--save-profile", "--times"),
+            lambda options: options.batch is None,
+            "beside --batch; leave one of them out",
+        ),
+    ),
 }
 NEEDS["trace"] = NEEDS["generate"]
 
@@ -356,6 +364,13 @@ def add_bench(command: argparse.ArgumentParser) -> None:
     texts.add_argument("--quick", action="store_true", help="one prompt a category, 32 new tokens, 3 runs of all else and not 9")
 
     out = command.add_argument_group("comparison and output")
+    out.add_argument(
+        "--batch",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="serve N users at once instead, for each N given: tokens/s of all and of each, plainly and with drafts",
+    )
     out.add_argument("--against", choices=["transformers"], help="run the same weights and prompts there as well")
     out.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     out.add_argument("--plot", metavar="FOLDER", help="write the curves there as PNG; needs the extra `plot`")

@@ -8,19 +8,30 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from refspec.bench import costs, peers
-from refspec.bench.measure import measure
+from refspec.bench.measure import measure, measure_batches
 from refspec.brief import counted
 from refspec.cli.exits import SUCCESS
 from refspec.decoding.draft.profile import Profile
 from refspec.errors import BadArgument
 from refspec.models.sampling import Sampling
+from refspec.numeric import whole
 from refspec.transformer.blas import has_no_copy
 
 
 def run(options: argparse.Namespace) -> int:
     check(options)
     profile = None if options.profile is None else Profile.load(options.profile)
-    found = measure(options, profile, (lambda text: None) if options.json else partial(print, flush=True))
+    show = (lambda text: None) if options.json else partial(print, flush=True)
+    if options.batch is not None:
+        served = measure_batches(options, profile, show)
+        if options.json:
+            print(json.dumps(asdict(served), allow_nan=False))
+        if options.plot is not None:
+            from refspec.bench import plots
+
+            plots.save_users(served, Path(options.plot))
+        return SUCCESS
+    found = measure(options, profile, show)
     if options.json:
         print(json.dumps(asdict(found), allow_nan=False))
     if options.save_profile is not None:
@@ -42,6 +53,8 @@ def check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise BadArgument(f"{name} is {value}; it is at least {least}")
+    for users in options.batch or ():
+        whole("batch", users, 1, ": how many users there are at once")
     if isinstance(options.gamma, int) and options.gamma < 0:
         raise BadArgument(f"gamma is {options.gamma}; it is the number of drafted tokens a round, at least 0, or auto")
     Sampling(options.temperature)
