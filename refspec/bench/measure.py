@@ -79,14 +79,18 @@ def measure_batches(options: argparse.Namespace, profile: Profile | None, show: 
         else costs.model_cost(target, drafting(drafts, target), setup.runs)
     )
     show(table.curves([curve], draft, curve.points[0].ms.median))
-    common: dict[str, Any] = {"temperature": setup.temperature, "max_new_tokens": setup.max_new_tokens, "stop": ()}
+    common: dict[str, Any] = {
+        "temperature": setup.temperature,
+        "max_new_tokens": setup.max_new_tokens,
+        "stop": (),
+        "gamma": setup.gamma,
+    }
 
     def plain(prompt: Tokens, seed: int) -> Run:
-        return stream(model, prompt, seed=seed, **common)
+        return stream(model, prompt, seed=seed, **(common | {"gamma": 0}))
 
     def drafted(prompt: Tokens, seed: int) -> Run:
-        drafter = NgramDrafter() if drafts is None else drafts
-        return stream(model, prompt, seed=seed, drafter=drafter, gamma=setup.gamma, profile=profile, **common)
+        return stream(model, prompt, seed=seed, drafter=drafts or NgramDrafter(), profile=profile, **common)
 
     served = users.measure_users([ids for _, ids in texts], options.batch, plain, drafted)
     priced = costs.Costs(curve.verify(curve.points[-1].rows - 1), draft.c.median, draft.lookup)
