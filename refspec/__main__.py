@@ -4,4 +4,5 @@ import sys
 
 from refspec.cli.main import main
 
-sys.exit(main())
+if __name__ == "__main__":  # not in a worker of a sweep, which imports this again
+    sys.exit(main())

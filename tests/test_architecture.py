@@ -35,8 +35,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": ANYONE | {"decoding", "models", "given", "generate"},
     "decode": ANYONE | {"decoding", "proof", "given"},
     "trace": ANYONE | {"decoding", "transformer", "models", "generate"},
-    "cli": ANYONE | FRONT | {"bench", "conformance", "trace", "interrupts", "__version__"},
+    "cli": ANYONE | FRONT | {"bench", "sweep", "conformance", "trace", "interrupts", "__version__"},
     "bench": ANYONE | FRONT | {"cli"},  # whose colours and tables it prints with
+    "sweep": ANYONE | {"decoding", "models", "given", "generate", "__version__"},
     "plot": ANYONE | {"decoding"},
     "exercises": ANYONE | {"decoding", "proof", "models", "transformer"},
     "__init__": ANYONE | FRONT | {"interrupts"},

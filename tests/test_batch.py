@@ -2,6 +2,7 @@
 
 import itertools
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +27,7 @@ from refspec.decoding.question import Question, answered
 from refspec.errors import BrokenDrafter, RefspecError
 from refspec.models.sampling import Sampling
 from refspec.proof.exact import ExactChance, law
+from refspec.transformer.packed import NewTokens
 
 RIGHT = BatchSubject()
 
@@ -242,6 +244,25 @@ def test_each_text_has_the_bits_that_it_has_alone(
         alone = [found for _, found in batch.together([talk(*each)], 1) if isinstance(found, refspec.Round)]
         at_once = list(answered(talk(*each)))
         assert seen(rounds) == seen(alone) == seen(at_once)
+
+
+def test_no_memory_is_taken_for_texts_times_the_longest() -> None:
+    """A long text beside many short ones costs what it costs alone, and a little for each of the others."""
+    model = network("llama", 0)
+
+    def peak(*lengths: int) -> int:
+        texts = [NewTokens(np.zeros(n, int), model.network.new_cache()) for n in lengths]
+        tracemalloc.start()
+        model.network.forward_packed(texts)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(200, *[2] * 15) < 1.4 * peak(200)  # padded, it would be sixteen times
+    lms = [model.language_model() for _ in range(2)]
+    lms[0].together([(lms[0], (1,) * 250, 1), (lms[1], (1,), 1)])
+    lms[0].together([(lms[0], (1,) * 256, 1), (lms[1], (1, 2), 1)])
+    assert [lm.cache.length for lm in lms] == [256, 2]
 
 
 # --- what the driver does ---

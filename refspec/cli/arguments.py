@@ -72,6 +72,24 @@ examples:
   refspec prove --verify inexact-typical
   refspec prove --mutant residual-is-p      (in a checkout)"""
 
+SWEEP = """\
+Run every cell of a plan, a generation each, and keep a row of JSON for it. Cells that have a row in FILE are not run again, so
+a sweep that was killed goes on where it was. It runs on Dask distributed (extra `sweep`): on this machine, or on a cluster."""
+
+SWEEP_EPILOG = """\
+A plan is TOML, whose lists are multiplied: models and prompts; and if they are wanted drafters ("none", "ngram", or a model),
+rules, gammas, temperatures, seeds. For all cells: max_new_tokens, row_invariant, profile (a file, for the gamma "auto").
+
+  models = ["tiny-target"]
+  drafters = ["tiny-draft", "ngram"]
+  gammas = [1, 2, 4, "auto"]
+  prompts = ["ROMEO:", "JULIET:"]
+  seeds = [0, 1, 2]
+
+examples:
+  refspec sweep plan.toml --out rows.jsonl
+  refspec sweep plan.toml --out rows.jsonl --scheduler tcp://10.0.0.1:8786"""
+
 DEMO = "Show speculative decoding at work, on the two small models inside the package."
 
 DEMO_EPILOG = """\
@@ -275,6 +293,13 @@ def parser() -> argparse.ArgumentParser:
     drafter.add_argument("--ngram", action="store_true", help="measure no draft model, and keep the cost that one had before")
     command.add_argument("--row-invariant", action="store_true", help="for generate --row-invariant, whose costs are others")
     command.add_argument("--even-if-busy", action="store_true", help="save figures that did not settle")
+    command = add("sweep", "run an experiment of many cells", SWEEP, SWEEP_EPILOG)
+    command.add_argument("plan", metavar="PLAN", help="a file of TOML, see below")
+    command.add_argument(
+        "--out", required=True, metavar="FILE", help="where the rows go, and where those that are there come from"
+    )
+    command.add_argument("--scheduler", metavar="ADDRESS", help="of a cluster of Dask's, in place of one on this machine")
+    command.add_argument("--workers", type=int, metavar="N", help="processes on this machine (as many as there are cores)")
     short = "list the models that are known and those on disk"
     add("models", short, f"{short.capitalize()}.")
 
