@@ -70,6 +70,20 @@ def test_row_invariant_rows_have_the_bits_of_plain_decoding(smollm2_folder: Path
         assert [row.tobytes() for row in logits] == alone[40 : 40 + rows]
 
 
+def test_texts_in_a_batch_have_the_bits_of_each_alone(smollm2_folder: Path) -> None:
+    """Prompts and drafts of other lengths, one of which joins late."""
+    model = refspec.load(smollm2_folder, row_invariant=True)
+    asked = {"drafter": refspec.NgramDrafter(), "gamma": 4, "temperature": 0.8, "max_new_tokens": 12, "stop": (), "record": True}
+    together = refspec.generate_batch(model, PROMPTS, max_batch=4, **asked)
+    for i, (prompt, out) in enumerate(zip(PROMPTS, together, strict=True)):
+        alone = refspec.generate(model, prompt, seed=i, **asked)
+        assert out.tokens == alone.tokens
+        for ours, theirs in zip(out.rounds, alone.rounds, strict=True):
+            assert ours.record is not None
+            assert theirs.record is not None
+            assert ours.record.target_probs.tobytes() == theirs.record.target_probs.tobytes()
+
+
 def test_peak_memory_is_at_most_1_4_times_the_float32_weights(smollm2_folder: Path) -> None:
     """VmHWM of a process that loads, prefills 512 tokens and decodes; the weights are counted from the file's headers."""
     if not Path("/proc/self/status").exists():

@@ -29,7 +29,9 @@ def finish(plan: Plan, out: Path, run: Runner) -> Swept:
     """Run the cells that have no row in `out` yet. Raises BadArgument for a file of another plan, or of something else.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from refspec.sweep import cell
+    >>> from refspec.sweep.plan import Plan
     >>> from refspec.sweep.results import finish
     >>> plan = Plan.of({"models": ["tiny-draft"], "prompts": ["ROMEO:"], "seeds": [0, 1], "max_new_tokens": 2})
     >>> with tempfile.TemporaryDirectory() as folder:
