@@ -17,7 +17,16 @@ from refspec.models.home import EMBEDDED, KNOWN, find, folder_of, home
 from weights_tools.errors import MissingLibrary
 from weights_tools.fetch import fetch, is_present
 from weights_tools.inspection import describe
-from weights_tools.settings import DistillSettings, TrainSettings, add_options, check, chosen
+from weights_tools.settings import (
+    CollectSettings,
+    DistillSettings,
+    HeadSettings,
+    TableSettings,
+    TrainSettings,
+    add_options,
+    check,
+    chosen,
+)
 
 PROGRAM = "weights_tools"
 
@@ -34,6 +43,20 @@ a kill the same command goes on, and follows the same curve.
 Memory, beside both models, goes to logits: 2 bytes * sequences * length * vocabulary for the target's, which are kept for a
 round, and about 30 bytes * batch * length * vocabulary while learning. SmolLM2, with 49,152 tokens, takes 6.2 GB in all with
 the defaults and 2.6 GB with --sequences 16 --length 128 --batch 4."""
+
+COLLECT = """\
+Let a target write chats, many at once, and keep each with the features that the target had on the way. Prompts are those of a
+file, and then what the target writes itself when the user's turn is left open. After Ctrl-C or a kill the same command goes
+on."""
+
+TABLE = """\
+Count an n-gram table over text that `collect` gathered: what the target usually says behind each few tokens. Prompt lookup asks
+it where the text itself has no guess."""
+
+TRAIN_HEAD = """\
+Train a head that drafts from the target's own features, on text that `collect` gathered. OUT has the best weights so far, by the
+tokens that a chain of its guesses yields on held-out texts; checkpoint, log.csv and loss.png go to the run folder. After Ctrl-C
+or a kill the same command goes on. Texts that were added to a collection are taken in at the next start."""
 
 EVALUATE = """\
 Print as Markdown what a trained pair is worth: held-out loss beside a trigram's, and acceptance before and after distilling.
@@ -132,6 +155,45 @@ def parser() -> argparse.ArgumentParser:
     add_options(command.add_argument_group("settings"), vars(DistillSettings()))
 
     command = add(
+        "collect", "let a target write the text that its drafts learn from", COLLECT,
+        "--target smollm2-135m --out smollm2-text --tokens 1000000",
+        "--target smollm2-135m --out smollm2-text --prompts my-prompts.jsonl --tokens 200000",
+    )  # fmt: skip
+    command.set_defaults(run=run_collect, interrupted="what is complete is kept, and the same command goes on")
+    command.add_argument(
+        "--target", metavar="MODEL", required=True, help="a model of the Llama family that chats: folder or name"
+    )
+    command.add_argument("--out", type=Path, required=True, help="the folder of the collection: a file a text")
+    command.add_argument(
+        "--prompts", type=Path, metavar="FILE", help='JSONL with "category" and "prompt" in each line: answered first'
+    )
+    add_options(command, {"threads": 1})
+    add_options(command.add_argument_group("settings"), vars(CollectSettings()))
+
+    command = add(
+        "table", "count what a target usually says next", TABLE,
+        "--target smollm2-135m --text smollm2-text --out my-table",
+    )  # fmt: skip
+    command.set_defaults(run=run_table, interrupted="nothing was kept")
+    command.add_argument("--target", metavar="MODEL", required=True, help="the model whose text it is: folder or name")
+    command.add_argument("--text", type=Path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
+    command.add_argument("--out", type=Path, required=True, help="the folder of the table to write")
+    add_options(command, vars(TableSettings()))
+
+    command = add(
+        "train-head", "train a small draft head on a target's own text", TRAIN_HEAD,
+        "--target smollm2-135m --text smollm2-text --out my-head",
+    )  # fmt: skip
+    command.set_defaults(run=run_train_head, interrupted=resumable)
+    add_options(command, {"threads": 1, "checkpoint_seconds": 120.0})
+    files = command.add_argument_group("files")
+    files.add_argument("--target", metavar="MODEL", required=True, help="a model of the Llama family: folder or name")
+    files.add_argument("--text", type=Path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
+    files.add_argument("--out", type=Path, required=True, help="the folder of the head to write")
+    files.add_argument("--run-folder", type=Path, metavar="RUN", help="for checkpoint, log and plot (OUT.run)")
+    add_options(command.add_argument_group("settings"), vars(HeadSettings()))
+
+    command = add(
         "evaluate", "say what a trained pair is worth", EVALUATE,
         "--corpus corpus.txt --target my-target --draft my-draft --text-draft my-text-draft",
     )  # fmt: skip
@@ -209,6 +271,39 @@ def run_distill(options: argparse.Namespace) -> None:
     corpus = encode(read_split(options.corpus), load_tokenizer(target))
     student = load_network(draft) if draft else draft_from_layers(target, options.layers)
     distill(load_network(target), student, corpus, options.out, run, settings, checkpoint_seconds=options.checkpoint_seconds)
+
+
+def run_collect(options: argparse.Namespace) -> None:
+    settings, target = chosen(options, CollectSettings), find(options.target)
+    start_pytorch(options.threads)
+    from refspec.bench.prompts import read
+    from weights_tools.collect import collect
+
+    given = [each.prompt for each in read(str(options.prompts), None)] if options.prompts else []
+    prompts = [each for each in given if isinstance(each, str)]
+    if len(prompts) < len(given):
+        raise BadArgument(f"{options.prompts} has prompts that are ids; to be asked in a chat, each is a text")
+
+    counts = collect(target, options.out, settings, prompts)
+    for (kind, temperature), tokens in sorted(counts.items()):
+        print(f"{kind:>6} prompts, temperature {temperature:g}: {tokens:,} answer tokens")
+
+
+def run_table(options: argparse.Namespace) -> None:
+    settings, target = chosen(options, TableSettings), find(options.target)
+    from weights_tools.table import count_table
+
+    table, tokens = count_table(target, options.text, options.out, settings)
+    print(f"{options.out}: {table}, of {tokens:,} tokens")
+
+
+def run_train_head(options: argparse.Namespace) -> None:
+    settings, target, run = chosen(options, HeadSettings), find(options.target), run_folder(options)
+    start_pytorch(options.threads)
+    from weights_tools.train_head import train_head
+
+    best = train_head(target, options.text, options.out, run, settings, checkpoint_seconds=options.checkpoint_seconds)
+    print(f"{options.out}: " + ", ".join(f"{name} {value:.3f}" for name, value in best.items()))
 
 
 def run_evaluate(options: argparse.Namespace) -> None:

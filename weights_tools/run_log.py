@@ -3,7 +3,8 @@
 import csv
 from pathlib import Path
 
-FIELDS = ("step", "seconds", "lr", "train", "held_out", "bits_per_byte", "acceptance", "acceptance_text")
+FIELDS = ("step", "seconds", "lr", "train", "held_out", "bits_per_byte", "acceptance", "acceptance_text",
+          "acceptance_2", "acceptance_3", "acceptance_4", "acceptance_5", "acceptance_6", "tokens_a_call")  # fmt: skip
 Row = dict[str, float]
 
 

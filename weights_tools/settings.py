@@ -61,7 +61,56 @@ class DistillSettings:
         check(vars(self))
 
 
-Settings = TrainSettings | DistillSettings
+@dataclass(frozen=True)
+class CollectSettings:
+    """One collection. What is there already was made with the same seed and prompts; the rest may differ."""
+
+    tokens: int = 1_000_000
+    texts: int = 192
+    question: int = 192
+    answer: int = 256
+    least: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(vars(self))
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """How a table is counted."""
+
+    orders: int = 4
+    least: int = 2
+
+    def __post_init__(self) -> None:
+        check(vars(self))
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """One training of a head. A checkpoint remembers them: only `steps` and `patience` may differ on resuming."""
+
+    kind: str = "eagle"
+    steps: int = 2000
+    words: int = 8192
+    depths: int = 4
+    batch: int = 2000
+    held_out: int = 40
+    bfloat16: int = 1
+    lr: float = 1e-3
+    warmup: int = 20
+    decay: float = 0.5
+    weight_decay: float = 0.0
+    evaluate_every: int = 50
+    patience: int = 40
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(vars(self))
+
+
+Settings = TrainSettings | DistillSettings | HeadSettings
 
 
 @dataclass(frozen=True)
@@ -88,6 +137,17 @@ LOSS = Range("tvd, kl or reverse-kl", lambda value: value in ("tvd", "kl", "reve
 # The same name means the same to training, distillation and evaluation.
 MEANING: dict[str, tuple[str, Range]] = {
     "steps": ("steps, each on one batch", at_least(1)),
+    "tokens": ("answer tokens to collect", at_least(1)),
+    "texts": ("texts written at once; memory grows with it", at_least(1)),
+    "question": ("tokens of a question, at most", at_least(1)),
+    "answer": ("tokens of an answer, at most", at_least(1)),
+    "least": ("what is rarer is left out: answers of fewer tokens, contexts seen fewer times", at_least(1)),
+    "orders": ("tokens of context, at most", between(1, 8)),
+    "kind": ("eagle or mlp", Range("eagle or mlp", lambda value: value in ("eagle", "mlp"))),
+    "words": ("tokens that the head can say: those that the target says most often", at_least(1)),
+    "depths": ("guesses in a row that it is trained for", between(1, 6)),
+    "held_out": ("one text in so many is held out", at_least(2)),
+    "bfloat16": ("1: compute in bfloat16, which needs a processor that has it to be fast; 0: in float32", between(0, 1)),
     "rounds": ("rounds: sequences are written, then learned from", at_least(1)),
     "layers": ("transformer layers", at_least(1)),
     "width": ("width of the residual stream", at_least(1)),
@@ -98,7 +158,7 @@ MEANING: dict[str, tuple[str, Range]] = {
     "length": ("tokens a sequence, with its prompt", at_least(8)),
     "draft_share": ("share of the sequences that the draft writes; the target writes the others", between(0, 1)),
     "passes": ("passes over the sequences of a round", at_least(1)),
-    "batch": ("sequences learned from at once; memory grows with it", at_least(1)),
+    "batch": ("sequences learned from at once (of a head: tokens); memory grows with it", at_least(1)),
     "loss": ("the divergence to lower: tvd, kl or reverse-kl", LOSS),
     "lr": ("learning rate at its peak", POSITIVE),
     "warmup": ("steps or rounds up to the peak", at_least(0)),
@@ -129,7 +189,7 @@ def add_options(command: Any, defaults: Mapping[str, Any]) -> None:
         command.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, metavar=letter, help=text)
 
 
-Chosen = TypeVar("Chosen", TrainSettings, DistillSettings)
+Chosen = TypeVar("Chosen", TrainSettings, DistillSettings, CollectSettings, HeadSettings, TableSettings)
 
 
 def chosen(options: argparse.Namespace, kind: type[Chosen]) -> Chosen:

@@ -1,0 +1,185 @@
+"""Train a draft head on the target's own text, and keep the best by the tokens that a chain of guesses yields.
+
+The loss is the cross-entropy between the target's law and the head's at each depth, depth s weighted by 0.8 ** s, since a
+guess counts only where those before it were right. Both laws are over the head's vocabulary: the tokens that the target says
+most often. Targets are soft, since the target's whole row is known at each position for the price of its feature. Texts of
+like length share a batch. Which texts a step sees is a function of (seed, step).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from refspec.errors import BadArgument
+from refspec.transformer.config import LlamaConfig
+from weights_tools.checkpoint import replace_atomically
+from weights_tools.heads import build, linear_guess
+from weights_tools.model_folder import claim
+from weights_tools.optimiser import descend, optimisers
+from weights_tools.run_log import Row
+from weights_tools.settings import HeadSettings
+from weights_tools.torch_llama import load_torch_llama
+from weights_tools.training_loop import Task, repeat
+
+DEEPER = 0.8  # weight of a depth beside the one before it
+
+
+@dataclass(frozen=True)
+class Read:
+    """A text of a collection. tokens [n] or [n + 1], features [n, d] in bfloat16; the answer begins at token `answer`."""
+
+    tokens: Tensor
+    features: Tensor
+    answer: int
+    greedy: bool
+
+
+def read_texts(folders: Sequence[Path]) -> list[Read]:
+    paths = [path for folder in folders for path in sorted(folder.glob("[0-9]*.safetensors"))]
+    if len(paths) < 20:
+        raise BadArgument(f"{', '.join(map(str, folders))}: {len(paths)} texts, and at least 20 are needed; collect more")
+    texts = []
+    for path in paths:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+            features = file.get_tensor("features")
+            tokens = file.get_tensor("tokens").long()[: len(features) + 1]
+        texts.append(Read(tokens, features, int(about["answer_start"]), float(about["temperature"]) == 0))
+    return texts
+
+
+def frequent(texts: Sequence[Read], count: int, vocab: int) -> Tensor:
+    """[w] ids, ascending: those that answers hold most often, filled up with the lowest ones."""
+    said: Counter[int] = Counter()
+    for text in texts:
+        said.update(text.tokens[text.answer :].tolist())
+    ids = [token for token, _ in said.most_common(count)]
+    ids += [token for token in range(vocab) if token not in said][: max(0, count - len(ids))]
+    return torch.tensor(sorted(ids))
+
+
+def batch(texts: Sequence[Read], rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """tokens [b, n + 1] and features [b, n + 1, d], filled up with zeros, and which rows [b, n] from `rows` on have a target."""
+    n = max(len(text.features) for text in texts) - 1
+    tokens = torch.zeros(len(texts), n + 1, dtype=torch.long)
+    features = torch.zeros(len(texts), n + 1, texts[0].features.shape[1], dtype=texts[0].features.dtype)
+    counts = torch.zeros(len(texts), n, dtype=torch.bool)
+    for i, text in enumerate(texts):
+        m = len(text.features)
+        tokens[i, :m], features[i, :m] = text.tokens[:m], text.features
+        counts[i, min(rows, m - 1) : m - 1] = True
+    return tokens, features, counts
+
+
+def common_start(texts: Sequence[Read]) -> int:
+    """How many tokens all texts begin with alike: those of the chat template."""
+    first, n = texts[0].tokens, min(len(text.tokens) for text in texts)
+    same = torch.stack([text.tokens[:n] == first[:n] for text in texts]).all(0)
+    return n if same.all() else int((~same).nonzero()[0])
+
+
+def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run: Path, settings: HeadSettings, *,
+               checkpoint_seconds: float = 120.0) -> Row:  # fmt: skip
+    """Train, or go on training, and return the best evaluation. The best weights so far are in `out`."""
+    claim(out, run)
+    target = load_torch_llama(target_folder)
+    texts = read_texts(text_folders)
+    held_out = [text for text in texts[:: settings.held_out] if text.greedy]
+    learned = sorted((text for i, text in enumerate(texts) if i % settings.held_out), key=lambda text: len(text.tokens))
+    ids = frequent(learned, settings.words, target.config.vocab_size)
+    computed = torch.bfloat16 if settings.bfloat16 else torch.float32
+    embedding = target.model.embed_tokens.weight.to(computed)
+    head = target.lm_head.weight[ids].to(computed)
+    skip = max(0, common_start(texts) - 2)
+    module: Any = build(settings.kind, target.config)
+    few = learned[:: max(1, len(learned) // 1000)]
+    module.start_from(
+        target, linear_guess([embedding[t.tokens[1 : len(t.features)]] for t in few], [t.features[:-1] for t in few])
+    )
+    parts = optimisers(module, lr=settings.lr, weight_decay=settings.weight_decay)
+
+    def guesses(part: Sequence[Read], depths: int, first: int) -> tuple[list[Tensor], Tensor, Tensor]:
+        tokens, features, counts = batch(part, first)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bool(settings.bfloat16)):
+            stand_ins = module.unrolled(embedding[tokens[:, 1:]], features[:, :-1].to(computed), depths)
+        return stand_ins, features[:, 1:].to(computed), counts
+
+    def learn(number: int) -> float:
+        rng = np.random.default_rng([settings.seed, number])
+        start = int(rng.integers(len(learned)))
+        part, total = [], 0
+        for i in (start + rng.permutation(24)) % len(learned):
+            part.append(learned[i])
+            total += len(learned[i].tokens)
+            if total >= settings.batch:
+                break
+        stand_ins, features, counts = guesses(part, settings.depths, skip)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bool(settings.bfloat16)):
+            with torch.no_grad():
+                law = (features[counts] @ head.T).float().softmax(-1)
+            place = torch.cumsum(counts.flatten(), 0).view(counts.shape) - 1
+            loss, weight = torch.zeros(()), 0.0
+            for s, x in enumerate(stand_ins):
+                rows = counts.clone()
+                rows[:, : skip + s] = False
+                scores = (x[rows] @ head.T).float()
+                each = -(law[place[rows]] * scores.log_softmax(-1)).sum(-1).mean()
+                loss, weight = loss + DEEPER**s * each, weight + DEEPER**s
+        descend(loss / weight, module, parts)
+        return (loss / weight).item()
+
+    @torch.no_grad()
+    def evaluate() -> Row:
+        return chain(held_out, guesses, head, ids, target.lm_head.weight.to(computed), settings.depths)
+
+    def save() -> None:
+        write_head(out, module, ids, target_folder, target.config, settings)
+
+    task = Task("step", settings.steps, module, parts, learn, evaluate, measure="tokens_a_call", sign=1, save=save, newest=0.05)
+    start = evaluate()
+    print("before training:", {name: round(value, 4) for name, value in start.items()}, flush=True)
+    if not (run / "checkpoint.pt").is_file():
+        save()
+    return repeat(task, settings, run, start=start, checkpoint_seconds=checkpoint_seconds)
+
+
+def chain(texts: Sequence[Read], guesses: Any, head: Tensor, ids: Tensor, whole_head: Tensor, depths: int) -> Row:
+    """Greedy: how often guess s is right where those before it were, from every token of the answers."""
+    reached, right = torch.zeros(depths), torch.zeros(depths)
+    for text in texts:
+        first = max(0, text.answer - 2)
+        stand_ins, features, _ = guesses([text], depths, first)
+        truth = (features[0] @ whole_head.T).argmax(-1)
+        n = len(truth)
+        hits = torch.stack([ids[(x[0].to(head.dtype) @ head.T).argmax(-1)] == truth for x in stand_ins])  # [s, n]
+        starts = torch.arange(first, n - depths)
+        alive = torch.ones(len(starts), dtype=torch.bool)
+        for s in range(depths):
+            reached[s] += alive.sum()
+            alive = alive & hits[s, starts + s]
+            right[s] += alive.sum()
+    shares = (right / reached.clamp(min=1)).tolist()
+    names = ("acceptance", "acceptance_2", "acceptance_3", "acceptance_4", "acceptance_5", "acceptance_6")
+    return dict(zip(names, shares, strict=False)) | {"tokens_a_call": 1 + float((right / reached[0].clamp(min=1)).sum())}
+
+
+def write_head(out: Path, module: Any, ids: Tensor, target: Path, config: LlamaConfig, settings: HeadSettings) -> None:
+    tensors = {name: tensor.detach().half().contiguous() for name, tensor in module.state_dict().items()}
+    tensors["ids"] = ids.to(torch.int32)
+    about = {
+        "model_type": settings.kind, "target": target.name, "vocab_size": config.vocab_size, "hidden_size": config.width,
+        "intermediate_size": config.inner, "num_attention_heads": config.heads, "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_width, "rms_norm_eps": config.norm_eps, "rope_theta": config.rope_theta,
+    }  # fmt: skip
+    replace_atomically(out / "model.safetensors", partial(save_file, tensors))
+    replace_atomically(out / "config.json", lambda path: path.write_text(json.dumps(about, indent=2) + "\n"))
