@@ -18,6 +18,7 @@ from refspec.decoding.verify import Rule, coupled
 from refspec.errors import BadArgument
 from refspec.models.cached_lm import CachedLM
 from refspec.models.chat import Messages
+from refspec.models.drafts import load_draft
 from refspec.models.model import Model, load
 from refspec.models.sampling import Sampling
 from refspec.models.tokenizer import Tokenizer
@@ -52,7 +53,8 @@ def as_language_model(given: AnyModel, sampling: Sampling | None = None) -> Lang
 
 
 def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafter:
-    """None drafts nothing. A Model drafts under the target's own sampling, and races where the rule does.
+    """None drafts nothing; "auto" is the best that the package has for the target. A Model drafts under the target's own
+    sampling, and races where the rule does.
 
     A class that can be made from nothing is made so; any other class or function is given the target. Raises BadArgument for
     what is no drafter.
@@ -60,7 +62,7 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
     if given is None:
         return NoDrafter()
     if isinstance(given, str | Path):
-        given = load(given)
+        given = load_draft(given)
     if isinstance(given, Model):
         given = drafting(given, target)
     made: Any = given

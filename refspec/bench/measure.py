@@ -12,14 +12,16 @@ from refspec.bench.parts import Against, Bench, Passes, Setup
 from refspec.bench.race import Runner, ours, race
 from refspec.bench.results import results
 from refspec.bench.users import UsersBench
+from refspec.decoding.draft import Drafter
 from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.draft.profile import Profile
-from refspec.decoding.lm import Tokens, require_same_vocabulary
+from refspec.decoding.lm import LanguageModel, Tokens, require_same_vocabulary
 from refspec.errors import BadArgument
 from refspec.generate import Run, stream
 from refspec.given import AnyDrafter
 from refspec.models import home
 from refspec.models.cached_lm import CachedLM
+from refspec.models.drafts import load_draft
 from refspec.models.model import Model, load
 from refspec.models.profiles import profile_for
 
@@ -31,7 +33,10 @@ Prompts = Sequence[tuple[str, Tokens]]
 
 @dataclass(frozen=True)
 class Pair:
-    """A target and what drafts for it: a model, or None for n-gram lookup. The names are those to load them by."""
+    """A target and what drafts for it: a model, a head or the like (`made`), or neither for n-gram lookup.
+
+    The names are those to load them by.
+    """
 
     name: str
     model: Model
@@ -39,6 +44,7 @@ class Pair:
     loading_bytes: int | None
     draft_name: str | None
     draft: Model | None
+    made: Callable[[LanguageModel], Drafter] | None = None
 
     @classmethod
     def load(cls, options: argparse.Namespace) -> "Pair":
@@ -48,13 +54,14 @@ class Pair:
         model = load(name, row_invariant=options.row_invariant)
         seconds, after = time.perf_counter() - started, machine.peak_bytes()
         raised = None if before is None or after is None else after - before
-        draft = None if draft_name is None else load(draft_name, row_invariant=options.row_invariant)
+        given = None if draft_name is None else load_draft(draft_name, row_invariant=options.row_invariant)
+        draft, made = (given, None) if isinstance(given, Model) else (None, given)
         if draft is not None:
             require_same_vocabulary(model.language_model(), draft.language_model())
         for each in (model, draft):
             if each is not None and each.config.context < passes.LEAST_CONTEXT:
                 raise BadArgument(f"{each.name} has a context of {each.config.context}; measuring takes {passes.LEAST_CONTEXT}")
-        return cls(name, model, seconds, raised, draft_name, draft)
+        return cls(name, model, seconds, raised, draft_name, draft, made)
 
 
 def measure(options: argparse.Namespace, profile: Profile | None, show: Show) -> Bench:
@@ -111,7 +118,7 @@ def prepare(options: argparse.Namespace, profile: Profile | None, show: Show) ->
     texts = prompts.encode(pair.model, given, chat=chat, new_tokens=new_tokens, leave_out=options.prompts is None)
     setup = Setup(
         model=pair.model.name,
-        draft=None if pair.draft is None else pair.draft.name,
+        draft=pair.draft_name if pair.draft is None else pair.draft.name,
         row_invariant=options.row_invariant,
         gamma=options.gamma,
         temperature=options.temperature,
@@ -165,7 +172,7 @@ def on_prompts(setup: Setup, pair: Pair, found: Passes, texts: Prompts, profile:
     """texts: (category, ids)."""
 
     def drafter() -> AnyDrafter:
-        return NgramDrafter() if pair.draft is None else pair.draft
+        return pair.draft or pair.made or NgramDrafter()
 
     common = {"temperature": setup.temperature, "max_new_tokens": setup.max_new_tokens}
     runners = {
@@ -174,7 +181,7 @@ def on_prompts(setup: Setup, pair: Pair, found: Passes, texts: Prompts, profile:
     }
     theirs: dict[str, Runner] = {}
     if against:
-        draft_folder = None if pair.draft_name is None else home.find(pair.draft_name)
+        draft_folder = None if pair.draft is None or pair.draft_name is None else home.find(pair.draft_name)
         peer, theirs = peers.peers(
             home.find(pair.name),
             draft_folder,

@@ -332,7 +332,7 @@ def add_generation(command: argparse.ArgumentParser, default: str = "") -> tuple
     target = "the target: a folder, or a name that `refspec models` lists" + (default and f" ({default})")
     models.add_argument("--model", required=not default, help=target)
     drafter = models.add_mutually_exclusive_group()
-    drafter.add_argument("--draft", metavar="MODEL", help="draft with a smaller model")
+    drafter.add_argument("--draft", metavar="MODEL", help="a smaller model, a head or a table; auto: the best there is")
     drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before")
     models.add_argument(
         "--gamma", type=gamma_argument, default=4, help="drafted tokens a round (%(default)s), or auto: as many as pay"
@@ -368,7 +368,7 @@ def add_bench(command: argparse.ArgumentParser) -> None:
     models = command.add_argument_group("models")
     models.add_argument("--model", help="the target (smollm2-135m if it was fetched, else tiny-target)")
     drafter = models.add_mutually_exclusive_group()
-    drafter.add_argument("--draft", metavar="MODEL", help="draft with a smaller model (tiny-draft for tiny-target)")
+    drafter.add_argument("--draft", metavar="MODEL", help="a smaller model, a head, a table or auto (tiny-draft for tiny-target)")
     drafter.add_argument("--ngram", action="store_true", help="draft by looking up what followed the same words before (others)")
     models.add_argument("--gamma", type=gamma_argument, default="auto", help="drafted tokens a round, or %(default)s")
     models.add_argument("--profile", metavar="FILE", help="the costs that --gamma auto goes by, in place of this machine's")

@@ -8,15 +8,15 @@ from typing import Any
 from refspec.cli.exits import complain
 from refspec.cli.output import as_json
 from refspec.cli.requests import Request
-from refspec.decoding.draft import Drafter
 from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import Tokens
 from refspec.decoding.verify import RULES
 from refspec.errors import BadArgument
 from refspec.generate import Output, Run, stream
-from refspec.given import is_chat, own
+from refspec.given import AnyDrafter, is_chat, own
 from refspec.models.chat import Messages
+from refspec.models.drafts import load_draft
 from refspec.models.model import Model, load
 from refspec.models.profiles import conditions
 from refspec.models.tokenizer import Tokenizer
@@ -27,7 +27,7 @@ class Engine:
     """What the requests of one command share."""
 
     model: Model
-    drafter: Drafter | Model | None
+    drafter: AnyDrafter
     profile: Profile | None
     options: argparse.Namespace
 
@@ -41,7 +41,7 @@ class Engine:
             return cls(model, NgramDrafter(), profile, options)
         if options.draft is None:
             return cls(model, None, profile, options)
-        return cls(model, model if options.draft == options.model else load(options.draft), profile, options)
+        return cls(model, model if options.draft == options.model else load_draft(options.draft), profile, options)
 
     def stream(self, request: Request) -> Run:
         prompt = as_prompt(self.model, request)

@@ -4,14 +4,14 @@ import argparse
 from pathlib import Path
 
 from refspec.cli.exits import SUCCESS
-from refspec.models.home import EMBEDDED, KNOWN, folder_of, home
+from refspec.models.home import EMBEDDED, EMBEDDED_DRAFTS, KNOWN, folder_of, home
 
 
 def listing() -> str:
     """The known models with a word on each, then every folder that was fetched, with its size and path."""
     folder = home() / "models"
     here = sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
-    lines = ["inside the package", *(f"  {name:<27}{about}" for name, about in EMBEDDED.items())]
+    lines = ["inside the package", *(f"  {name:<27}{about}" for name, about in (EMBEDDED | EMBEDDED_DRAFTS).items())]
     lines.append("known by name (to fetch one: python -m weights_tools fetch NAME)")
     for known in KNOWN.values():
         lines.append(f"  {known.name:<18}{'on disk' if folder_of(known.name) in here else '-':<9}{known.about}")

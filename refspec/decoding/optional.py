@@ -9,6 +9,7 @@ from typing import Any
 DEFAULTS: dict[str, Any] = {
     # of a language model
     "token_map": None,  # token -> id, compared between target and draft where both have one (N12)
+    "name": None,  # what errors call it, and drafts made for it go by
     "context": None,  # how many positions there are; None for any number
     "sampling": None,  # the `Sampling` that its distributions went through, which a draft model then shares
     "tokenizer": None,  # for prompts and answers that are texts
@@ -24,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "races": False,  # it calls `chance.race`, so that its noise comes back (N6)
     "asking": None,  # `propose` as a generator of the questions to its model (`draft.drafting`)
     "forecast": None,  # (tokens, gamma) -> the chance of each of up to gamma drafted tokens to be accepted
+    "cost": None,  # (tokens) -> what a drafted token costs behind them, in plain decode steps; None where it does not say
     # of a verification rule: what `verify.claims` writes down
     "exact": None,  # its text has the target's distribution; None where that is unknown
     "looks_ahead": False,  # a later drafted token can decide on an earlier one

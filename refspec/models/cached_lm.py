@@ -112,6 +112,15 @@ class CachedLM:
         """logits [n, v] of the network -> float64 [n, v]. Raises BadProbabilities where one is not finite."""
         return self.sampling(finite(logits, self.network, self.name)[:, : self.vocab_size])
 
+    def features(self, tokens: Tokens) -> Array:
+        """[m, d]: what the network's head saw at each of the first m tokens, as many as it has read of this text.
+
+        For draft heads. From the first call on they are kept, and rolled back with the cache.
+        """
+        self.cache.keep_features(self.network.config.width)
+        assert self.cache.features is not None
+        return self.cache.features[: common_prefix(self._tokens[: self.cache.length], tokens)]
+
 
 OVERFLOW: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}  # NumPy's warnings: `finite` says it in one line
 

@@ -37,6 +37,12 @@ EMBEDDED = {
     "tiny-draft": "1 layer x 128, 0.4M parameters, distilled from tiny-target",
 }
 
+# Beside them, drafts for a target that is not inside.
+EMBEDDED_DRAFTS: dict[str, str] = {
+    "smollm2-table": "what SmolLM2 135M usually says next: an n-gram table over its own text",
+    "smollm2-head": "an EAGLE head for SmolLM2 135M, trained on its own text",
+}
+
 
 def home() -> Path:
     """The folder of everything fetched: REFSPEC_HOME, or `refspec` in the user's cache."""
@@ -70,7 +76,7 @@ def find(name: str | Path) -> Path:
         folder = Path(name).expanduser()
         if folder.is_dir():
             return folder
-        if str(name) in EMBEDDED:
+        if str(name) in (*EMBEDDED, *EMBEDDED_DRAFTS):
             return Path(__file__).parents[1] / "embedded" / str(name)
         fetched = folder_of(str(name))
         if fetched.is_dir():
@@ -79,7 +85,7 @@ def find(name: str | Path) -> Path:
         raise ModelNotFound(f"{name} cannot be a folder ({error})") from None
     if str(name) in KNOWN:
         raise ModelNotFound(f"{name} is not on this machine ({fetched}); run: python -m weights_tools fetch {name}")
-    known = [*EMBEDDED, *KNOWN]
+    known = [*EMBEDDED, *EMBEDDED_DRAFTS, *KNOWN]
     on_disk = [path.name.replace("--", "/", 1) for path in (home() / "models").glob("[!.]*")]
     near = did_you_mean(str(name), [*known, *on_disk])
     raise ModelNotFound(f"{name} is neither a folder nor a known model{near}; known are {', '.join(known)}")

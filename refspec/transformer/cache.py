@@ -17,6 +17,7 @@ from refspec.errors import CacheRange
 class KVCache:
     """N10: rows [:length] are the keys and values of exactly tokens[:length]; what lies beyond is scratch.
 
+    features, where a draft head asked for them (`keep_features`): rows [:length] [d] are what the head of the network saw.
     keys and values: [layers, g, capacity, e], allocated once and doubled by `reserve`. A forward pass reserves rows,
     writes each layer's new rows past `length`, and advances `length` once at its end: a pass that is interrupted,
     between any two bytecodes, has changed nothing that counts.
@@ -25,6 +26,7 @@ class KVCache:
     def __init__(self, layers: int, kv_heads: int, head_width: int, dtype: Any, capacity: int = 256) -> None:
         self.keys: Array = np.zeros((layers, kv_heads, capacity, head_width), dtype)
         self.values: Array = np.zeros((layers, kv_heads, capacity, head_width), dtype)
+        self.features: Array | None = None
         self.length = 0
 
     def __repr__(self) -> str:
@@ -44,6 +46,8 @@ class KVCache:
         if capacity > self.capacity:
             # one array at a time, so that never more than one exists twice; and the keys last, whose size is the
             # capacity: an interrupt in between leaves values with more rows than are counted on, and nothing else
+            if self.features is not None:
+                self.features = self._grown(self.features[None, None], capacity)[0, 0]
             self.values = self._grown(self.values, capacity)
             self.keys = self._grown(self.keys, capacity)
 
@@ -64,6 +68,17 @@ class KVCache:
         self.keys[layer, :, self.length : end] = keys
         self.values[layer, :, self.length : end] = values
         return self.keys[layer, :, :end], self.values[layer, :, :end]
+
+    def keep_features(self, width: int) -> None:
+        """Keep features [d] from now on. What was read before has none, and is forgotten."""
+        if self.features is None:
+            self.rollback(0)
+            self.features = np.zeros((self.capacity, width), self.keys.dtype)
+
+    def write_features(self, features: Array) -> None:
+        """Put the features [n, d] of the new tokens past `length`, if they are kept."""
+        if self.features is not None:
+            self.features[self.length : self.length + len(features)] = features
 
     def advance(self, n: int) -> None:
         """The n rows written past `length` count from now on."""

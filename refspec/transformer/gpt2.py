@@ -88,7 +88,8 @@ class GPT2:
             x = x + affine(merge_heads(attended), layer.output)
             inner = activation(affine(layer_norm(x, *layer.mlp_norm, config.norm_eps), layer.up))  # [n, inner]
             x = x + affine(inner, layer.down)
-        logits = self.head(layer_norm(x[packed.looked_at], *self.norm, config.norm_eps))  # [last, v]
+        features = packed.keep(layer_norm(x[packed.needed], *self.norm, config.norm_eps))  # [last, d]
+        logits = self.head(features)  # [last, v]
         packed.advance()
         return logits
 

@@ -101,12 +101,21 @@ class Llama:
     def forward_packed(self, texts: Sequence[NewTokens]) -> Array:
         """The new tokens of several texts, n in all -> logits [last, v], of those looked at of all texts, in turn."""
         config, packed = self.config, Packed(texts)
+        x = self.embedding[packed.tokens] * self.dtype.type(config.embedding_multiplier)  # [n, d]
+        x = self.through_layers(x, packed)
+        features = packed.keep(rms_norm(x[packed.needed], self.norm, config.norm_eps))  # [last, d]
+        logits = self.head(features)  # [last, v]
+        logits /= self.dtype.type(config.logits_divisor)
+        packed.advance()
+        return logits
+
+    def through_layers(self, x: Array, packed: Packed) -> Array:
+        """x [n, d] of the new tokens -> [n, d]. The caches are written to, and not advanced."""
+        config = self.config
         angles = packed.positions[:, None] * self.frequencies  # [n, e], float64: positions are large
         cos, sin = np.cos(angles).astype(self.dtype), np.sin(angles).astype(self.dtype)
         h, g = config.heads, config.kv_heads
         attend = attention_by_row if self.row_invariant else attention
-
-        x = self.embedding[packed.tokens] * self.dtype.type(config.embedding_multiplier)  # [n, d]
         added = self.dtype.type(config.residual_multiplier)
         for i, layer in enumerate(self.layers):
             qkv = layer.qkv(rms_norm(x, layer.attention_norm, config.norm_eps))  # [n, (h + 2g) e]
@@ -119,10 +128,7 @@ class Llama:
             x = x + layer.output(merge_heads(attended)) * added
             gate, up = halves(layer.gate_up(rms_norm(x, layer.mlp_norm, config.norm_eps)))  # [n, inner]
             x = x + layer.down(silu(gate) * up) * added
-        logits = self.head(rms_norm(x[packed.looked_at], self.norm, config.norm_eps))  # [last, v]
-        logits /= self.dtype.type(config.logits_divisor)
-        packed.advance()
-        return logits
+        return x
 
 
 def rotary_frequencies(config: LlamaConfig) -> Array:
@@ -138,9 +144,9 @@ def rotary_frequencies(config: LlamaConfig) -> Array:
     return frequencies * (kept + (1 - kept) / scaling.factor)
 
 
-def load_llama(config: LlamaConfig, checkpoint: Checkpoint, *, row_invariant: bool = False) -> Llama:
-    """The Hugging Face layout, where every matrix is [out, in]."""
-    d, e, v = config.width, config.head_width, config.vocab_size
+def load_layer(config: LlamaConfig, checkpoint: Checkpoint, name: str, *, row_invariant: bool = False) -> Layer:
+    """The decoder layer whose tensors' names begin with `name`, in the Hugging Face layout, where every matrix is [out, in]."""
+    d, e, attn, mlp = config.width, config.head_width, f"{name}.self_attn", f"{name}.mlp"
     queries, keys = config.heads * e, config.kv_heads * e
 
     def stacked(names: list[str], outputs: list[int], inputs: int, bias: bool) -> Projection:
@@ -149,29 +155,31 @@ def load_llama(config: LlamaConfig, checkpoint: Checkpoint, *, row_invariant: bo
         weight = linear(np.concatenate(weights), row_invariant=row_invariant)
         return Projection(weight, np.concatenate(biases) if bias else None)
 
-    def head_norms(attn: str) -> Array:
+    def head_norms() -> Array:
         query, key = checkpoint.read(f"{attn}.q_norm.weight", e), checkpoint.read(f"{attn}.k_norm.weight", e)
         return np.stack([query] * config.heads + [key] * config.kv_heads)[:, None]
 
+    checkpoint.ignore(f"{attn}.rotary_emb.inv_freq")  # a buffer in older saves
+    return Layer(
+        checkpoint.read(f"{name}.input_layernorm.weight", d),
+        stacked([f"{attn}.q_proj", f"{attn}.k_proj", f"{attn}.v_proj"], [queries, keys, keys], d, config.qkv_bias),
+        head_norms() if config.qk_norm else None,
+        stacked([f"{attn}.o_proj"], [d], queries, config.output_bias),
+        checkpoint.read(f"{name}.post_attention_layernorm.weight", d),
+        stacked([f"{mlp}.gate_proj", f"{mlp}.up_proj"], [config.inner] * 2, d, config.mlp_bias),
+        stacked([f"{mlp}.down_proj"], [d], config.inner, config.mlp_bias),
+    )
+
+
+def load_llama(config: LlamaConfig, checkpoint: Checkpoint, *, row_invariant: bool = False) -> Llama:
+    """The Hugging Face layout."""
+    v, d = config.vocab_size, config.width
     embedding = checkpoint.read("model.embed_tokens.weight", v, d)
-    layers = []
-    for i in range(config.layers):
-        attn, mlp = f"model.layers.{i}.self_attn", f"model.layers.{i}.mlp"
-        checkpoint.ignore(f"{attn}.rotary_emb.inv_freq")  # a buffer in older saves
-        layers.append(
-            Layer(
-                checkpoint.read(f"model.layers.{i}.input_layernorm.weight", d),
-                stacked([f"{attn}.q_proj", f"{attn}.k_proj", f"{attn}.v_proj"], [queries, keys, keys], d, config.qkv_bias),
-                head_norms(attn) if config.qk_norm else None,
-                stacked([f"{attn}.o_proj"], [d], queries, config.output_bias),
-                checkpoint.read(f"model.layers.{i}.post_attention_layernorm.weight", d),
-                stacked([f"{mlp}.gate_proj", f"{mlp}.up_proj"], [config.inner] * 2, d, config.mlp_bias),
-                stacked([f"{mlp}.down_proj"], [d], config.inner, config.mlp_bias),
-            )
-        )
+    names = (f"model.layers.{i}" for i in range(config.layers))
+    layers = tuple(load_layer(config, checkpoint, name, row_invariant=row_invariant) for name in names)
     norm = checkpoint.read("model.norm.weight", d)
     head = linear(checkpoint.head(embedding, config.tied), row_invariant=row_invariant)
     turns = rotary_frequencies(config)
-    model = Llama(config, embedding, np.concatenate([-turns, turns]), tuple(layers), norm, head, row_invariant)
+    model = Llama(config, embedding, np.concatenate([-turns, turns]), layers, norm, head, row_invariant)
     checkpoint.finish()
     return model

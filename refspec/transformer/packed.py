@@ -45,6 +45,7 @@ class Packed:
         self.tokens = np.concatenate([text.tokens for text in texts])
         self.positions = np.concatenate([positions(text) for text in texts])
         self.looked_at = np.concatenate([np.arange(end - text.last, end) for text, end in zip(texts, ends, strict=True)])
+        self._kept = any(text.cache.features is not None for text in texts)
         for text in texts:
             text.cache.reserve(len(text.tokens))
 
@@ -58,6 +59,19 @@ class Packed:
             return over(self.texts[0], queries, keys, values)
         parts = zip(self.texts, self.rows, strict=True)
         return np.concatenate([over(text, queries[:, rows], keys[:, rows], values[:, rows]) for text, rows in parts], axis=1)
+
+    @property
+    def needed(self) -> Array | slice:
+        """The rows of which the last norm is taken: those looked at, or all where a cache keeps features."""
+        return slice(None) if self._kept else self.looked_at
+
+    def keep(self, features: Array) -> Array:
+        """features of the rows `needed` [n, d] -> of those looked at [last, d]; each cache that keeps features gets its own"""
+        if not self._kept:
+            return features
+        for text, rows in zip(self.texts, self.rows, strict=True):
+            text.cache.write_features(features[rows])
+        return features[self.looked_at]
 
     def advance(self) -> None:
         """The pass is done: what it wrote counts."""

@@ -87,6 +87,17 @@ def drafting(drafter: Drafter, tokens: Tokens, gamma: int, chance: Chance) -> As
     return drafter.propose(tokens, gamma, chance)
 
 
+def cost_of(drafter: Drafter, tokens: Tokens) -> float | None:
+    """What one drafted token costs, in plain decode steps, as the drafter says; None where it says nothing.
+
+    >>> import refspec
+    >>> from refspec.decoding.draft import cost_of
+    >>> cost_of(refspec.NgramDrafter(), (1, 2))
+    """
+    cost = optional(drafter, "cost")
+    return cost(tokens) if cost else None
+
+
 def positions_left(language_model: LanguageModel, tokens: Tokens, gamma: int) -> int:
     """How many of gamma tokens a draft model has positions for.
 

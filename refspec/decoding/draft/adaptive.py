@@ -7,7 +7,7 @@ from typing import Any
 
 from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
-from refspec.decoding.draft import Draft, Drafter, drafting
+from refspec.decoding.draft import Draft, Drafter, cost_of, drafting
 from refspec.decoding.draft.company import Company
 from refspec.decoding.draft.profile import Profile, of_rows
 from refspec.decoding.draft.state import state_of
@@ -19,10 +19,10 @@ from refspec.decoding.question import Asking, at_once
 class AdaptiveDrafter:
     """Asks another drafter for the gamma that maximises expected tokens minus what the round's time would yield elsewhere.
 
-    The costs come from a profile; the acceptances from the drafter's own `forecast(tokens, gamma)` where it has one, else
-    from a running share for each position of a draft. The choice goes by what was asked for and by what the text shows of past
-    drafts, never by drafted tokens behind a rejection (N6), so it leaves the distribution as it is. In a batch (`join`) a row
-    costs what it adds to the rows of all.
+    The costs come from a profile, or a drafted token's from the drafter's own `cost(tokens)`; the acceptances from the
+    drafter's own `forecast(tokens, gamma)` where it has one, else from a running share for each position of a draft. The
+    choice goes by what was asked for and by what the text shows of past drafts, never by drafted tokens behind a rejection
+    (N6), so it leaves the distribution as it is. In a batch (`join`) a row costs what it adds to the rows of all.
 
     >>> import refspec
     >>> profile = refspec.Profile(verify=(1, 9, 9), draft=0)
@@ -90,7 +90,8 @@ class AdaptiveDrafter:
         def v(rows: int) -> float:
             return of_rows(verify, rows)
 
-        drafted = self.draft_cost * v(texts) / texts  # a row in a pass of the draft model, which all share as well
+        own = cost_of(self.drafter, tokens)
+        drafted = self.draft_cost * v(texts) / texts if own is None else own  # a draft model's passes are shared as well
         costs = [v(beside + n + 1) - v(beside) + n * drafted for n in range(min(gamma + 1, len(verify)))]
         rate = max(texts / v(texts), company.tokens / company.cost)
         wanted = best_draft_length(self.forecast(tokens, len(costs) - 1), costs, rate)

@@ -12,23 +12,23 @@ from typing import NamedTuple
 from refspec.brief import brief
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
+from refspec.decoding.draft.table import Table
 from refspec.decoding.lm import Tokens
 from refspec.numeric import whole
 
 
 class Evidence(NamedTuple):
-    """What speaks for a guess. suffix: how many tokens it rests on. unanimous: whether they never were followed by another;
-    None where they were said only once."""
+    """What speaks for a guess. suffix: how many tokens it rests on, 0 if the table made it. usual: how often they are right."""
 
     suffix: int
-    unanimous: bool | None
+    usual: float
 
 
 class NgramDrafter:
     """Token by token, what most often followed the longest suffix of the text, draft included, that the text holds elsewhere.
 
-    longest, shortest: how many tokens of suffix to look for. Of continuations equally common, the most recent. Uses no
-    chance (N5).
+    longest, shortest: how many tokens of suffix to look for. Of continuations equally common, the most recent. table: what
+    the target usually says next (table.py), asked where the text has no guess. Uses no chance (N5).
 
     The text is read once, into an index; a call reads what is new since the last one, and starts again where the text does
     not continue that one. What is proposed, and forecast, is a function of the text alone.
@@ -41,15 +41,17 @@ class NgramDrafter:
     state = None  # what it keeps is an index of the text
     FEW = 20  # drafts, of which a row that one reaches is worth no forecast
 
-    def __init__(self, longest: int = 8, shortest: int = 1) -> None:
+    def __init__(self, longest: int = 8, shortest: int = 1, table: Table | None = None) -> None:
         whole("shortest", shortest, 1)
         whole("longest", longest, shortest, ": not below shortest")
         self.longest = longest
         self.shortest = shortest
+        self.table = table
         self._forget()
 
     def __repr__(self) -> str:
-        return brief(self, f"longest={self.longest}", f"shortest={self.shortest}")
+        table = [] if self.table is None else [f"table={self.table!r}"]
+        return brief(self, f"longest={self.longest}", f"shortest={self.shortest}", *table)
 
     def _forget(self) -> None:
         self._tokens: Tokens = ()
@@ -79,9 +81,7 @@ class NgramDrafter:
 
     def _share(self, evidence: Evidence) -> float:
         """A running share of right guesses, which starts as if 16 had been seen, of which so many were right as is usual."""
-        n, unanimous = evidence
-        usual = n / (n + 3) if unanimous is None else (n + 1) / (n + 4) if unanimous else n / (n + 6)
-        return (self._right[evidence] + 16 * usual) / (self._met[evidence] + 16)
+        return (self._right[evidence] + 16 * evidence.usual) / (self._met[evidence] + 16)
 
     def _guesses(self, tokens: Tokens) -> Iterator[tuple[int, Evidence]]:
         """Guess after guess, each as if those before it had been right."""
@@ -91,11 +91,18 @@ class NgramDrafter:
             suffix = (*suffix, found[0])[-self.longest :]
 
     def _guess(self, suffix: Tokens) -> tuple[int, Evidence] | None:
+        return self._from_text(suffix) or self._from_table(suffix)
+
+    def _from_text(self, suffix: Tokens) -> tuple[int, Evidence] | None:
         for n in range(len(suffix), self.shortest - 1, -1):
             if found := self._next.get(suffix[len(suffix) - n :]):
                 token, unanimous = found
-                return token, Evidence(n, unanimous)
+                return token, Evidence(n, n / (n + 3) if unanimous is None else (n + 1) / (n + 4) if unanimous else n / (n + 6))
         return None
+
+    def _from_table(self, suffix: Tokens) -> tuple[int, Evidence] | None:
+        found = self.table and self.table.guess(suffix)
+        return (found.token, Evidence(0, round(8 * found.share) / 8)) if found else None
 
     def _read(self, tokens: Tokens) -> None:
         if tokens[: len(self._tokens)] != self._tokens:

@@ -1,0 +1,67 @@
+"""What a draft is, by its folder: a model of its own, a head that reads the target's features, or a table of the target's text.
+
+`auto` stands for the best that the package has for a target: prompt lookup, with its table and its head where it brings them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from refspec.decoding.draft import Drafter
+from refspec.decoding.draft.ngram import NgramDrafter
+from refspec.decoding.draft.several import Several
+from refspec.decoding.lm import LanguageModel
+from refspec.decoding.optional import optional
+from refspec.files import is_there, read_json
+from refspec.models import home
+from refspec.models.eagle_drafter import eagle_drafter
+from refspec.models.model import Model, load
+from refspec.models.speculator import speculator_drafter
+from refspec.models.table_file import read_table
+
+AUTO = "auto"
+
+
+def table_drafter(folder: Path, target: LanguageModel) -> Drafter:
+    """Prompt lookup that asks the table in a folder where the text has no guess."""
+    return NgramDrafter(table=read_table(folder, target.vocab_size))
+
+
+# config.json's model_type -> from folder and target to a drafter
+KINDS: dict[str, Callable[[Path, Any], Drafter]] = {
+    "eagle": eagle_drafter,
+    "mlp_speculator": speculator_drafter,
+    "ngram-table": table_drafter,
+}
+
+
+def load_draft(name: str | Path, *, row_invariant: bool = False) -> Model | Callable[[LanguageModel], Drafter]:
+    """The draft of this name or folder: a Model, or a function from the target to a Drafter. Errors are those of `load`.
+
+    >>> from refspec.models.drafts import load_draft
+    >>> load_draft("tiny-draft").name
+    'tiny-draft'
+    """
+    if name == AUTO:
+        return best_for
+    folder = home.find(name)
+    kind = read_json(folder / "config.json").get("model_type") if is_there(folder / "config.json") else None
+    make = KINDS.get(kind) if isinstance(kind, str) else None
+    return load(name, row_invariant=row_invariant) if make is None else lambda target: make(folder, target)
+
+
+def best_for(target: LanguageModel) -> Drafter:
+    """What `auto` stands for.
+
+    >>> import refspec
+    >>> from refspec.models.drafts import best_for
+    >>> best_for(refspec.load("tiny-target").language_model())
+    NgramDrafter(longest=8, shortest=1)
+    """
+    made: dict[str, Drafter] = {}
+    for folder in (home.find(name) for name in home.EMBEDDED_DRAFTS):
+        about = read_json(folder / "config.json")
+        if (about["target"], about["vocab_size"]) == (optional(target, "name"), optional(target, "rows")):
+            made[about["model_type"]] = KINDS[about["model_type"]](folder, target)
+    lookup = made.get("ngram-table", NgramDrafter())
+    return Several(lookup, made["eagle"]) if "eagle" in made else lookup

@@ -1,0 +1,92 @@
+"""Drafting with an EAGLE head: from the features that the target has kept of the text, a chain of guesses.
+
+Exactness is untouched: q depends on the text, through features that are a function of it, and on the tokens drafted so far (N6).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.brief import brief
+from refspec.decoding.chance import Chance
+from refspec.decoding.draft import Draft
+from refspec.decoding.lm import Tokens
+from refspec.errors import BadArgument
+from refspec.models.cached_lm import CachedLM, common_prefix
+from refspec.models.read_once import read_once
+from refspec.models.sampling import Sampling
+from refspec.models.speculator import HasFeatures, require_named, spread
+from refspec.transformer.cache import KVCache
+from refspec.transformer.eagle import load_eagle
+from refspec.transformer.llama import Llama
+
+
+class Head(Protocol):
+    """What `Eagle` is to its drafter."""
+
+    @property
+    def ids(self) -> Array: ...
+    @property
+    def share(self) -> float: ...
+    def new_cache(self) -> KVCache: ...
+    def stand_ins(self, tokens: Array, features: Array, cache: KVCache) -> Array: ...
+    def scores(self, stand_ins: Array) -> Array: ...
+
+
+class EagleDrafter:
+    """Draws up to gamma tokens, one pick each (N5), under the target's own sampling, among the tokens that the head knows.
+
+    Where the target has not read the last token but one, as before its first pass, nothing is drafted. The head's cache holds
+    rows of the target's features alone between calls: what it made of its own stand-ins is forgotten at the end of each, so it
+    does not drift from the text.
+    """
+
+    state = None  # a function of the text
+
+    def __init__(self, head: Head, target: HasFeatures, sampling: Callable[[Array], Array] | None = None) -> None:
+        self.head = head
+        self.target = target
+        self.sampling = sampling or Sampling()
+        self._ids = head.ids[head.ids < target.vocab_size]  # what only pads the vocabulary is never said (N12)
+        self._cache = head.new_cache()
+        self._tokens: Tokens = ()  # row j of the cache is of tokens[: j + 2]
+
+    def __repr__(self) -> str:
+        return brief(self, repr(self.head), repr(self.sampling))
+
+    OVERHEAD = 0.02  # of a plain step, in calls of small products
+
+    def cost(self, tokens: Tokens) -> float:
+        """What a drafted token costs, in plain decode steps: by the weights that are read for it."""
+        return self.head.share + self.OVERHEAD
+
+    def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
+        n, features = len(tokens), self.target.features(tokens)
+        if not gamma or n < 2 or len(features) < n - 1:
+            return Draft(())
+        known = min(self._cache.length, max(0, common_prefix(self._tokens, tokens) - 1), n - 2)
+        self._cache.rollback(known)
+        self._tokens = tokens
+        stand_in = self.head.stand_ins(np.array(tokens[known + 1 :]), features[known : n - 1], self._cache)[-1:]
+        drafted: list[int] = []
+        laws: list[Array] = []
+        for i in range(gamma):
+            law = self.sampling(self.head.scores(stand_in)[:, : len(self._ids)])[0]
+            laws.append(law)
+            drafted.append(int(self._ids[chance.pick(law)]))
+            if i < gamma - 1:
+                stand_in = self.head.stand_ins(np.array(drafted[-1:]), stand_in, self._cache)
+        self._cache.rollback(n - 1)
+        return Draft(tuple(drafted), np.stack([spread(law, self._ids, self.target.vocab_size) for law in laws]), n)
+
+
+def eagle_drafter(folder: Path, target: Any) -> EagleDrafter:
+    """The head in a folder, for a target with a cache (`Model.language_model`). Raises BadArgument for any other target."""
+    if not isinstance(target, CachedLM) or not isinstance(target.network, Llama):
+        raise BadArgument(f"{folder} is a draft head, which reads the features of a Llama; the target is {type(target).__name__}")
+    head = read_once(load_eagle, folder, target.network)
+    require_named(folder, target.name)
+    return EagleDrafter(head, target, target.sampling)

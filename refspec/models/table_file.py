@@ -1,0 +1,62 @@
+"""A table in a folder: config.json says whose text was counted, model.safetensors has keys, tokens and shares of each order."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refspec.brief import short
+from refspec.decoding.draft.table import Order, Table
+from refspec.errors import BadConfig, BadWeights
+from refspec.files import read_json
+from refspec.transformer.weights import tensor_headers
+
+MODEL_TYPE = "ngram-table"
+PARTS = {"keys": ("U64", np.uint64), "tokens": ("U16 U32", np.int64), "shares": ("U8", np.uint8)}
+
+
+def write_table(folder: Path, table: Table, about: Mapping[str, Any]) -> None:
+    """The folder appears whole or not at all is for the caller; this writes its two files."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"{name}.{n}": getattr(order, name) for n, order in enumerate(table.orders, 1) for name in PARTS}
+    save_file(tensors, folder / "model.safetensors")
+    config = {"model_type": MODEL_TYPE, "vocab_size": table.vocab_size, "orders": len(table.orders), **about}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def read_table(folder: Path, vocab_size: int) -> Table:
+    """The table in a folder, for a target of that vocabulary.
+
+    Raises BadConfig for a table of another target's text, BadWeights for a damaged one.
+    """
+    from safetensors import safe_open
+
+    given = read_json(folder / "config.json")
+    if given.get("vocab_size") != vocab_size:
+        whose, tokens = given.get("target", "another target"), given.get("vocab_size")
+        raise BadConfig(f"{folder} is a table of {short(whose)}'s text, with {tokens} tokens; this target has {vocab_size}")
+    headers = tensor_headers(folder)
+    orders: list[Order] = []
+    while f"keys.{len(orders) + 1}" in headers:
+        parts = []
+        for name, (allowed, kind) in PARTS.items():
+            header = headers.get(f"{name}.{len(orders) + 1}")
+            if header is None or header.dtype not in allowed.split() or header.shape != headers[f"keys.{len(orders) + 1}"].shape:
+                raise BadWeights(
+                    f"{folder} lacks the tensor {name}.{len(orders) + 1}, or it is of another kind; count the table again"
+                )
+            with safe_open(header.file, framework="np") as file:
+                parts.append(file.get_tensor(f"{name}.{len(orders) + 1}").astype(kind))
+        order = Order(*parts)
+        if (order.keys[1:] <= order.keys[:-1]).any() or (len(order.tokens) and order.tokens.max() >= vocab_size):
+            raise BadWeights(
+                f"{folder}: order {len(orders) + 1} is not sorted, or holds ids beyond {vocab_size - 1}; count it again"
+            )
+        orders.append(order)
+    if not orders:
+        raise BadWeights(f"{folder} holds no table; count it again")
+    return Table(tuple(orders), vocab_size)

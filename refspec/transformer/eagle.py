@@ -1,0 +1,111 @@
+"""EAGLE: a draft head of one decoder layer, which reads the target's features (arXiv 2401.15077).
+
+The target's feature at a token is the row that its own head reads, after the final norm (`KVCache.features`; the paper's is
+before it). From the feature at token j and the embedding of token j + 1 the head makes a stand-in for the feature at token j +
+1, and the target's head, on the tokens it says most often, makes scores of that. So it sees one token further than the feature
+does, which is the paper's point: what was drawn is not in the feature. Deeper guesses go on from the stand-in.
+
+    x = fc [embedding of token j + 1; feature at token j]
+    stand-in = x + attention(x) + mlp(...), one layer of the target's shape, with a cache of its own
+    scores = stand-in @ head[ids].T
+
+The weights are trained as in EAGLE-3 (2503.01840): on the head's own stand-ins, with no loss on features. What is left out:
+trees of guesses, features of several depths, a vocabulary that differs from the target's.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from refspec.arrays import Array
+from refspec.brief import brief, counted, short
+from refspec.errors import BadConfig, BadWeights
+from refspec.files import read_json
+from refspec.transformer.cache import KVCache
+from refspec.transformer.linear import Linear, linear
+from refspec.transformer.llama import Llama, load_layer
+from refspec.transformer.packed import NewTokens, Packed
+from refspec.transformer.weights import Checkpoint
+
+
+@dataclass(frozen=True)
+class Eagle:
+    """decoder: a Llama of one layer; its own norm and head are not used. ids [w], ascending: the tokens that the head can say."""
+
+    decoder: Llama
+    join: Linear  # 2d -> d
+    words: Linear  # d -> w
+    ids: Array
+    layers_of_target: int
+
+    def __repr__(self) -> str:
+        return brief(self, counted(len(self.ids), "token"), f"width {self.decoder.config.width}")
+
+    @property
+    def share(self) -> float:
+        """Of the weights that the target reads for a token, how much the head reads for one."""
+        config = self.decoder.config
+        d, heads = config.width, 2 * (config.heads + config.kv_heads) * config.head_width
+        layer = d * (heads + 3 * config.inner)
+        return (2 * d * d + layer + len(self.ids) * d) / (self.layers_of_target * layer + config.vocab_size * d)
+
+    def new_cache(self) -> KVCache:
+        return self.decoder.new_cache()
+
+    def stand_ins(self, tokens: Array, features: Array, cache: KVCache) -> Array:
+        """tokens [n], each behind the one whose feature it comes with [n, d] -> stand-ins [n, d]; the cache grows by n."""
+        packed = Packed([NewTokens(tokens, cache)])
+        x = self.join(np.concatenate([self.decoder.embedding[tokens], features], axis=1))
+        x = self.decoder.through_layers(x, packed)
+        packed.advance()
+        return x
+
+    def scores(self, stand_ins: Array) -> Array:
+        """stand-ins [n, d] -> [n, w], of the tokens `ids`"""
+        return self.words(stand_ins)
+
+
+def load_eagle(folder: Path, target: Llama) -> Eagle:
+    """The head in a folder, for this target, whose embedding and head it shares.
+
+    Raises BadConfig for a head of another target, BadWeights for damaged or missing tensors.
+    """
+    config, given = target.config, read_json(folder / "config.json")
+    ours = {
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.width,
+        "intermediate_size": config.inner,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_width,
+    }
+    for name, value in ours.items():
+        if given.get(name) != value:
+            whose = short(given.get("target", "another target"))
+            raise BadConfig(f"{folder} is a head for {whose}, with {name} {short(given.get(name))}; this target has {value}")
+    checkpoint = Checkpoint(folder, target.dtype)
+    ids = read_ids(folder, checkpoint, config.vocab_size)
+    d, invariant = config.width, target.row_invariant
+    layer = load_layer(config, checkpoint, "layer", row_invariant=invariant)
+    join = linear(checkpoint.read("fc.weight", d, 2 * d), row_invariant=invariant)
+    checkpoint.finish()
+    decoder = replace(target, config=replace(config, layers=1), layers=(layer,))
+    # a head that is not tied has given its rows away to a layout: a product with ones and zeros has them back, bit for bit
+    rows = target.embedding[ids] if config.tied else target.head(np.eye(d, dtype=target.dtype))[:, ids].T
+    return Eagle(decoder, join, linear(np.ascontiguousarray(rows), row_invariant=invariant), ids, config.layers)
+
+
+def read_ids(folder: Path, checkpoint: Checkpoint, vocab_size: int) -> Array:
+    """[w], ascending and without twins. Raises BadWeights for others."""
+    from safetensors import safe_open
+
+    header = checkpoint.headers.get("ids")
+    if header is None or header.dtype != "I32" or len(header.shape) != 1:
+        raise BadWeights(f"{folder} lacks the tensor ids, of 32-bit whole numbers; it says which tokens the head knows")
+    with safe_open(header.file, framework="np") as file:
+        ids: Array = file.get_tensor("ids").astype(np.int64)
+    checkpoint.ignore("ids")
+    if not len(ids) or (np.diff(ids) <= 0).any() or ids[0] < 0 or ids[-1] >= vocab_size:
+        raise BadWeights(f"{folder}: ids are not different ones of 0 to {vocab_size - 1}, in order; train the head again")
+    return ids
