@@ -38,10 +38,7 @@ EMBEDDED = {
 }
 
 # Beside them, drafts for a target that is not inside.
-EMBEDDED_DRAFTS: dict[str, str] = {
-    "smollm2-table": "what SmolLM2 135M usually says next: an n-gram table over its own text",
-    "smollm2-head": "an EAGLE head for SmolLM2 135M, trained on its own text",
-}
+EMBEDDED_DRAFTS: dict[str, str] = {}
 
 
 def home() -> Path:

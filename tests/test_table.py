@@ -1,0 +1,138 @@
+"""The table of what a target usually says: counted as a plain count would, kept in a folder, and a draft that changes no law."""
+
+import json
+from collections import Counter, defaultdict
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+import refspec
+from refspec.decoding import verify
+from refspec.decoding.draft.table import Table, TableDrafter, count, hashed, hashes
+from refspec.decoding.lm import Tokens
+from refspec.errors import BadConfig, BadWeights, RefspecError
+from refspec.models.drafts import load_draft
+from refspec.models.table_file import read_table, write_table
+from refspec.proof import exact
+
+texts = st.lists(st.lists(st.integers(0, 3), max_size=12).map(tuple), min_size=1, max_size=5)
+
+
+def counted_plainly(texts: list[Tokens], orders: int, least: int) -> dict[Tokens, tuple[int, int, int]]:
+    """context -> (best follower, how often it followed, how often the context was seen), where a shorter one says another."""
+    followers: dict[Tokens, Counter[int]] = defaultdict(Counter)
+    for text in texts:
+        for n in range(1, orders + 1):
+            for end in range(n, len(text)):
+                followers[text[end - n : end]][text[end]] += 1
+    found: dict[Tokens, tuple[int, int, int]] = {}
+    for context in sorted(followers, key=len):
+        times = followers[context]
+        best = min(times, key=lambda token: (-times[token], token))
+        shorter = next((found[context[i:]][0] for i in range(1, len(context)) if context[i:] in found), None)
+        if times.total() >= least and best != shorter:
+            found[context] = best, times[best], times.total()
+    return found
+
+
+@given(texts, st.integers(1, 4), st.integers(1, 3))
+def test_a_table_is_what_counting_plainly_gives(texts: list[Tokens], orders: int, least: int) -> None:
+    table, plain = count(texts, orders=orders, vocab_size=4, least=least), counted_plainly(texts, orders, least)
+    assert sum(len(order.keys) for order in table.orders) == len(plain)
+    for text in texts:
+        for end in range(1, len(text) + 1):
+            guess = table.guess(text[:end])
+            longest = next((n for n in range(min(orders, end), 0, -1) if text[end - n : end] in plain), 0)
+            if not longest:
+                assert guess is None
+                continue
+            token, times, seen = plain[text[end - longest : end]]
+            assert guess is not None
+            assert (guess.token, guess.order) == (token, longest)
+            assert abs(guess.share - times / (seen + 1)) <= 1 / 255  # kept in 8 bits
+
+
+@given(st.lists(st.integers(0, 200_000), min_size=2, max_size=20), st.integers(1, 4))
+def test_hashes_of_a_text_are_those_of_its_contexts(text: list[int], n: int) -> None:
+    found = hashes(np.array(text), n) if len(text) > n else []
+    assert [int(each) for each in found] == [hashed(text[i : i + n]) for i in range(len(text) - n)]
+
+
+@pytest.mark.parametrize("rule", verify.EXACT)
+@pytest.mark.parametrize("make", [TableDrafter, lambda table: refspec.NgramDrafter(table=table)], ids=["alone", "behind lookup"])
+def test_the_text_keeps_the_targets_law(rule: str, make: object) -> None:
+    third = Fraction(1, 3)
+    target = refspec.TableLM({(): [third, third, third], (0,): [third / 2, third, 1 - third * 3 / 2], (1, 2): [0, 1, 0]})
+    table = count([(0, 1, 2, 0, 1, 2, 2, 1)], orders=2, vocab_size=3, least=1)
+    law = refspec.sequence_law(target, make(table), (0,), gamma=3, max_new_tokens=4, verify=verify.RULES[rule])  # type: ignore[operator]
+    plain = exact.law(lambda chance: refspec.autoregressive(target, (0,), max_new_tokens=4, chance=chance))
+    assert law == plain
+
+
+def test_lookup_goes_before_the_table() -> None:
+    table = count([(1, 5, 7)], orders=1, vocab_size=9, least=1)
+    drafter = refspec.NgramDrafter(table=table)
+    assert drafter.propose((1, 2, 3, 1), 3, refspec.Tape([])).tokens == (2, 3, 1)  # the text says 2 behind 1
+    assert drafter.propose((3, 1), 2, refspec.Tape([])).tokens == (5, 7)  # only the table knows
+    assert refspec.NgramDrafter().propose((3, 1), 2, refspec.Tape([])).tokens == ()
+
+
+def test_a_forecast_is_as_long_as_the_draft() -> None:
+    table = count([(1, 5, 7)], orders=1, vocab_size=9, least=1)
+    assert len(refspec.NgramDrafter(table=table).forecast((3, 1), 4)) == 2
+    assert TableDrafter(table).forecast((3, 1), 4) == pytest.approx([0.5, 0.5], abs=1 / 255)  # 1 of 1 + 1, in 8 bits
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_table(tmp_path / "table", count([(1, 2, 3, 1, 2, 9)], orders=3, vocab_size=1024, least=1), {"target": "tiny-target"})
+    return tmp_path / "table"
+
+
+def test_what_was_written_is_read(folder: Path) -> None:
+    table = count([(1, 2, 3, 1, 2, 9)], orders=3, vocab_size=1024, least=1)
+    read = read_table(folder, 1024)
+    for one, other in zip(read.orders, table.orders, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_folder_drafts_by_its_name(folder: Path) -> None:
+    out = refspec.generate("tiny-target", [1, 2], drafter=str(folder), max_new_tokens=8, temperature=0)
+    assert out.tokens == refspec.generate("tiny-target", [1, 2], max_new_tokens=8, temperature=0).tokens
+    assert out.rounds[0].draft_tokens[0] == read_table(folder, 1024).guess((1, 2)).token  # type: ignore[union-attr]
+
+
+def test_a_table_of_another_target_is_refused(folder: Path) -> None:
+    with pytest.raises(BadConfig, match="is a table of 'tiny-target''s text, with 1024 tokens; this target has 7"):
+        load_draft(folder)(refspec.TableLM({(): [Fraction(1, 7)] * 7}))  # type: ignore[operator]
+
+
+def test_damage_is_named(folder: Path) -> None:
+    whole = load_file(folder / "model.safetensors")
+    damages = {
+        "lacks the tensor shares.1": {name: each for name, each in whole.items() if name != "shares.1"},
+        "order 1 is not sorted": whole | {"keys.1": whole["keys.1"][::-1].copy()},
+        "holds ids beyond 1023": whole | {"tokens.1": whole["tokens.1"] + np.uint16(2000)},
+        "holds no table": {"other": np.zeros(1, np.float32)},
+        "or it is of another kind": whole | {"tokens.1": whole["tokens.1"].astype(np.float32)},
+    }
+    for message, tensors in damages.items():
+        save_file(tensors, folder / "model.safetensors")
+        with pytest.raises(BadWeights, match=message):
+            read_table(folder, 1024)
+    (folder / "model.safetensors").write_bytes(b"12")
+    with pytest.raises(RefspecError, match="damaged"):
+        read_table(folder, 1024)
+    (folder / "config.json").write_text(json.dumps({"model_type": "ngram-table"}))
+    with pytest.raises(BadConfig, match="with None tokens"):
+        read_table(folder, 1024)
+
+
+def test_an_empty_table_guesses_nothing() -> None:
+    assert Table((), 5).guess((1, 2)) is None
+    assert TableDrafter(Table((), 5)).propose((1, 2), 3, refspec.Tape([])).tokens == ()
