@@ -33,6 +33,9 @@ from refspec.decoding.lm import Tokens
 from refspec.decoding.round import Round
 from refspec.proof.exact import law
 
+READS: Any = {"weight_bytes": 8, "draft_bytes": 0}
+
+
 TEXTS = [
     ("tragedy", "ROMEO:\nO my love"),
     ("tragedy", "JULIET:\nO Romeo, Romeo! wherefore art thou Romeo?\n\nROMEO:\n"),
@@ -194,7 +197,9 @@ def test_the_cost_model_on_rounds_that_are_known() -> None:
     plain = Decoded((5, 6, 7, 8, 3, 4, 1, 2), 7, 0.4, 1.0)
     for lookup, spent in ((False, (1.5 + 2 * 0.1) + 1 + (2 + 3 * 0.1)), (True, (1.5 + 0.1) + (1 + 0.1) + (2 + 0.1))):
         costs = Costs((1, 1.25, 1.5, 2), 0.1, lookup)
-        found = results([("one", (1, 2))], [plain], [drafted], costs, greedy=True, max_new_tokens=9, most=3)
+        found = results(
+            [("one", (1, 2))], [plain], [drafted], costs, greedy=True, max_new_tokens=9, most=3, weight_bytes=8, draft_bytes=0
+        )
         (only,) = found.categories
         assert only.predicted == found.predicted == pytest.approx(5 / spent)
         assert only.speed_up.times == pytest.approx((1.0 / 7) / (0.2 / 5))
@@ -206,7 +211,17 @@ def test_the_cost_model_on_rounds_that_are_known() -> None:
 
 def test_a_prompt_that_ends_at_once_has_no_speed() -> None:
     at_once = Decoded((1,), 0, 0.1, 0.0, (Round((), 0, 1),))
-    found = results([("one", (1, 2))], [at_once], [at_once], Costs((1,), 0, True), greedy=True, max_new_tokens=4, most=0)
+    found = results(
+        [("one", (1, 2))],
+        [at_once],
+        [at_once],
+        Costs((1,), 0, True),
+        greedy=True,
+        max_new_tokens=4,
+        most=0,
+        weight_bytes=8,
+        draft_bytes=0,
+    )
     assert (found.speed_up, found.predicted, found.bound, found.worst, found.positions) == (None, None, None, None, ())
 
 
@@ -319,7 +334,17 @@ def test_no_prediction_exceeds_the_bound_beside_it(given: tuple[Tokens, Tokens, 
     plain = Decoded((0,), 0, 1.0, 1.0, (Round((), 0, 0),))  # rounding may have led it elsewhere
     for rounds in every_run(prompt, text, stops, most=4):
         new = len(text) + 2 * stops
-        found = results([("one", prompt)], [plain], [decoded_by(rounds)], model, greedy=True, max_new_tokens=new, most=4)
+        found = results(
+            [("one", prompt)],
+            [plain],
+            [decoded_by(rounds)],
+            model,
+            greedy=True,
+            max_new_tokens=new,
+            most=4,
+            weight_bytes=8,
+            draft_bytes=0,
+        )
         (only,) = found.categories
         assert (only.predicted is None) == (only.bound is None)
         assert only.predicted is None or only.bound is None or only.predicted <= only.bound

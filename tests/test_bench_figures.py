@@ -25,6 +25,9 @@ from refspec.decoding.round import Round
 seconds = st.floats(1e-3, 1e3)
 
 
+READS: Any = {"weight_bytes": 8, "draft_bytes": 0}
+
+
 class Clock:
     """A clock that moves only when it is told to."""
 
@@ -334,7 +337,9 @@ def test_categories_in_their_order_and_which_is_worst_and_best() -> None:
     assert by_category(prompts) == {"b": [0, 2], "a": [1], "c": [3]}
     plain = [decoded(4, taken, prefill) for taken, prefill in ((4.0, 2.0), (4.0, 1.0), (8.0, 4.0), (4.0, 1.0))]
     fast = [decoded(4, taken, prefill) for taken, prefill in ((2.0, 3.0), (8.0, 1.0), (4.0, 7.0), (4.0, 1.0))]
-    found = results(prompts, plain, fast, Costs((0.5,), 0.0, True), greedy=True, max_new_tokens=5, most=0)
+    found = results(
+        prompts, plain, fast, Costs((0.5,), 0.0, True), greedy=True, max_new_tokens=5, most=0, weight_bytes=8, draft_bytes=0
+    )
     assert [(each.category, each.prompts, each.speed_up.times) for each in found.categories] == [
         ("b", 2, 2.0),
         ("a", 1, 0.5),
@@ -352,7 +357,17 @@ def test_categories_in_their_order_and_which_is_worst_and_best() -> None:
 def test_a_bound_is_for_lookup_at_temperature_0_alone() -> None:
     run = [decoded(3, 1.0)]
     for greedy, lookup in ((True, False), (False, True)):
-        found = results([("a", (1,))], run, run, Costs((1.0,), 0.5, lookup), greedy=greedy, max_new_tokens=4, most=0)
+        found = results(
+            [("a", (1,))],
+            run,
+            run,
+            Costs((1.0,), 0.5, lookup),
+            greedy=greedy,
+            max_new_tokens=4,
+            most=0,
+            weight_bytes=8,
+            draft_bytes=0,
+        )
         assert (found.bound, found.of_bound, found.predicted_of_bound) == (None, None, None)
         assert found.categories[0].identical == (1 if greedy else None)
 

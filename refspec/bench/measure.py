@@ -12,7 +12,7 @@ from refspec.bench.parts import Against, Bench, Passes, Setup
 from refspec.bench.race import Runner, ours, race
 from refspec.bench.results import results
 from refspec.bench.users import UsersBench
-from refspec.decoding.draft import Drafter
+from refspec.decoding.draft import Drafter, cost_of
 from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import LanguageModel, Tokens, require_same_vocabulary
@@ -168,6 +168,16 @@ def drafting(draft: Model, target: CachedLM) -> CachedLM:
     return CachedLM(draft.network, target.sampling, draft.token_map, draft.name)
 
 
+def draft_bytes(pair: Pair, weight_bytes: int) -> float:
+    """What a drafted token reads; of several drafters, what the dearest does."""
+    if pair.draft is not None:
+        return machine.weight_bytes(pair.draft.network)
+    if pair.made is None:
+        return 0
+    drafter = pair.made(pair.model.language_model())
+    return weight_bytes * max(cost_of(each, ()) or 0.0 for each in getattr(drafter, "drafters", (drafter,)))
+
+
 def on_prompts(setup: Setup, pair: Pair, found: Passes, texts: Prompts, profile: Profile, *, against: bool, show: Show) -> Bench:
     """texts: (category, ids)."""
 
@@ -195,11 +205,14 @@ def on_prompts(setup: Setup, pair: Pair, found: Passes, texts: Prompts, profile:
     greedy = setup.temperature == 0
     most = max(MOST, setup.gamma if isinstance(setup.gamma, int) else len(profile.verify) - 1)
     priced = costs.Costs(found.curves[0].verify(most), found.draft_cost.c.median, found.draft_cost.lookup)
+    weights = machine.weight_bytes(pair.model.network)
     outcome = results(
-        texts, ran["plain"], ran["speculative"], priced, greedy=greedy, max_new_tokens=setup.max_new_tokens, most=most
-    )
+        texts, ran["plain"], ran["speculative"], priced, greedy=greedy, max_new_tokens=setup.max_new_tokens, most=most,
+        weight_bytes=weights, draft_bytes=draft_bytes(pair, weights), bounded=pair.made is None,
+    )  # fmt: skip
     show(table.categories(outcome))
     show(table.positions(outcome))
+    show(table.operations(outcome))
     if not against:
         return Bench(setup, found, outcome, None)
 

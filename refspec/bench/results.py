@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from refspec.bench.clock import geometric_mean
 from refspec.bench.costs import Costs
 from refspec.bench.hindsight import after_first, best_rate, places
+from refspec.bench.operations import Operations, operations
 from refspec.bench.race import Decoded
 from refspec.decoding.lm import Tokens
 from refspec.decoding.round import Round
@@ -69,13 +70,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Results:
-    """speed_up, predicted, bound: geometric means over the categories; worst and best: (category, speed-up).
-
-    of_bound, predicted_of_bound: their shares of the bound.
+    """plain_operations, operations: of a token, plainly and with drafts. speed_up, predicted, bound: geometric means over the
+    categories; worst and best: (category, speed-up). of_bound, predicted_of_bound: their shares of the bound.
     """
 
     categories: tuple[Category, ...]
     positions: tuple[Position, ...]
+    plain_operations: Operations | None
+    operations: Operations | None
     speed_up: float | None
     predicted: float | None
     bound: float | None
@@ -94,13 +96,19 @@ def results(
     greedy: bool,
     max_new_tokens: int,
     most: int,
+    weight_bytes: int,
+    draft_bytes: float,
+    bounded: bool = True,
 ) -> Results:
-    """prompts: (category, ids). most: the greatest gamma that hindsight may choose."""
+    """prompts: (category, ids). most: the greatest gamma that hindsight may choose; bounded: whether it is asked.
+
+    weight_bytes, draft_bytes: what a call of the target reads, and a drafted token at most.
+    """
     categories = []
     for name, chosen in by_category(prompts).items():
         mine = pick(speculative, chosen)
         bound = None
-        if greedy and costs.lookup:
+        if bounded and greedy and costs.lookup:
             seen = [places(prompts[i][1], speculative[i].tokens, max_new_tokens, most) for i in chosen]
             bound = best_rate([after_first(each, costs.of_round) for each in seen])
         categories.append(category(name, pick(plain, chosen), mine, costs, greedy, bound))
@@ -111,6 +119,8 @@ def results(
     return Results(
         tuple(categories),
         positions([found for each in speculative for found in each.rounds]),
+        operations(plain, weight_bytes, 0),
+        operations(speculative, weight_bytes, draft_bytes),
         speed_up,
         predicted,
         bound,

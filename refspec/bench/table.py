@@ -109,6 +109,14 @@ def categories(found: Results) -> str:
     return "\n".join(lines)
 
 
+def operations(found: Results) -> str:
+    lines = [f"\n{'a decoded token':<17}{'target calls':>13}{'rows':>7}{'MB read':>9}{'GFLOP':>7}"]
+    for name, each in (("plain", found.plain_operations), ("drafted", found.operations)):
+        if each is not None:
+            lines.append(f"{name:<17}{each.calls:>13.3f}{each.rows:>7.2f}{each.megabytes:>9.0f}{each.gigaflops:>7.3f}")
+    return "\n".join(lines)
+
+
 def speed(found: Speed) -> str:
     return f"{number(found.times, 2)} ({number(found.slowest, 2)} to {number(found.fastest, 2)})"
 
