@@ -15,7 +15,7 @@ from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument
-from refspec.models.cached_lm import CachedLM, common_prefix
+from refspec.models.cached_lm import common_prefix
 from refspec.models.read_once import read_once
 from refspec.models.sampling import Sampling
 from refspec.models.speculator import HasFeatures, require_named, spread
@@ -85,7 +85,7 @@ class EagleDrafter:
 
 def eagle_drafter(folder: Path, target: Any) -> EagleDrafter:
     """The head in a folder, for a target with a cache (`Model.language_model`). Raises BadArgument for any other target."""
-    if not isinstance(target, CachedLM) or not isinstance(target.network, Llama):
+    if not (hasattr(target, "features") and isinstance(getattr(target, "network", None), Llama)):
         raise BadArgument(f"{folder} is a draft head, which reads the features of a Llama; the target is {type(target).__name__}")
     head = read_once(load_eagle, folder, target.network)
     require_named(folder, target.name)
