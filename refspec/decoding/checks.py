@@ -48,6 +48,8 @@ def guarded(target: LanguageModel, drafter: Drafter, verify: Rule) -> tuple[Prop
     def score(tokens: Tokens, last: int) -> Asking[Array]:
         rows = yield Question(target, tokens, last, judges=True)
         require_distributions(rows, (last, target.vocab_size), len(tokens) - last + 1, "target", BadProbabilities)
+        if learn := optional(drafter, "learn"):
+            learn(tokens, rows)
         return rows
 
     def judge(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "races": False,  # it calls `chance.race`, so that its noise comes back (N6)
     "asking": None,  # `propose` as a generator of the questions to its model (`draft.drafting`)
     "forecast": None,  # (tokens, gamma) -> the chance of each of up to gamma drafted tokens to be accepted
+    "learn": None,  # (tokens, target_probs): told of every pass what the target said behind the last tokens, refused ones too
     "cost": None,  # (tokens) -> what a drafted token costs behind them, in plain decode steps; None where it does not say
     # of a verification rule: what `verify.claims` writes down
     "exact": None,  # its text has the target's distribution; None where that is unknown

@@ -79,6 +79,11 @@ class AdaptiveDrafter:
         counts = tuple(self._tested), tuple(self._accepted), self.company.tokens, self.company.cost
         return self._seen, self._drafted, counts, state_of(self.drafter)
 
+    @property
+    def learn(self) -> Any:
+        """As the drafter it asks."""
+        return optional(self.drafter, "learn")
+
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         return at_once(self.asking(tokens, gamma, chance))
 

@@ -10,6 +10,7 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
+from refspec.arrays import Array
 from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft, Drafter, cost_of, drafting
@@ -57,6 +58,12 @@ class Several:
     @property
     def state(self) -> Hashable:
         return self._last, tuple(each.state for each in self._shares), tuple(state_of(each) for each in self.drafters)
+
+    def learn(self, tokens: Tokens, target_probs: Array) -> None:
+        """Told on to those that learn."""
+        for each in self.drafters:
+            if learn := optional(each, "learn"):
+                learn(tokens, target_probs)
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         return at_once(self.asking(tokens, gamma, chance))
