@@ -15,6 +15,7 @@ from refspec.conformance.adapter import ByGenerator, Case, Dialect, Run
 from refspec.conformance.answered import answered_law
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.checks import check_case, conform, smaller
+from refspec.conformance.diagnosis import diagnosed
 from refspec.conformance.own import Own
 from refspec.decoding import verify
 from refspec.errors import BadArgument
@@ -100,6 +101,28 @@ def test_an_engine_that_raises_is_no_engine_that_deviates() -> None:
     report = conform(ByGenerator(breaks, Dialect("broken", draws_intercepted=True)), [CHECKS["one-round-law"]])
     assert report.code == 2
     assert report.findings[0].detail == "RuntimeError: no such device"
+
+
+def test_the_page_leads_to_a_verdict(tmp_path: Path) -> None:
+    """docs/conformance.md: its engine conforms, broken as it says it does not, and the list of known deviations is one."""
+    page = (Path(__file__).parents[1] / "docs" / "conformance.md").read_text(encoding="utf-8")
+    code, known = (re.search(f"^```{kind}\n(.*?)\n```$", page, re.M | re.S) for kind in ("python", "json"))
+    assert code
+    assert known
+    source, right = code[1], "left = np.maximum(p[i] - q[i], 0)"
+    assert right in source
+    (tmp_path / "mine.py").write_text(source, encoding="utf-8")
+    (tmp_path / "broken.py").write_text(source.replace(right, "left = p[i]"), encoding="utf-8")
+    (tmp_path / "known.json").write_text(known[1], encoding="utf-8")
+    assert len(kit.known_deviations(tmp_path / "known.json")) == 1
+    mine, broken = (kit.engine_of(f"{tmp_path / name}.py:engine") for name in ("mine", "broken"))
+    for level in ("replay", "exact"):
+        assert {
+            each.id: each.detail for each in kit.conform(mine, level).findings if each.status not in ("conforms", "skipped")
+        } == {}
+    report = kit.conform(broken, "exact", checks=[CHECKS["one-round-law"], CHECKS["one-hot-drafts"]])
+    assert diagnosed(report).equal == ("residual-is-p",)
+    assert set(re.findall(r"^\| `\{\"n\": \d+, \"op\": \"(\w+)\"", page, re.M)) == {"start", "dialect", "run", "stop"}
 
 
 def test_the_rules_and_the_checks_name_each_other() -> None:

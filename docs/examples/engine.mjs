@@ -49,7 +49,7 @@ const seeded = (s) => () => {  // mulberry32
 const answer = (ask) => {
   if (ask.op === "dialect") return { dialect: { name: "javascript", version: "1", uniforms_in: "texts", seeds_in: true } };
   if (ask.op !== "run") return {};
-  if (ask.case.vocab_size < row(ask.case.target, []).length) return { skipped: "rows are never padded here" };
+  if (ask.way === "verify") return { skipped: "only whole texts" };
   if (ask.way === "replay") { const u = ask.uniforms.values(); return generate(ask.case, () => u.next().value); }
   return { runs: ask.seeds.map((seed) => generate(ask.case, seeded(Math.imul(seed + 1, 0x9e3779b1)))) };
 };

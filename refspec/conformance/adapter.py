@@ -51,8 +51,9 @@ class Dialect:
     warps: the sampling options that it applies, in its order; repetition_penalty is a logits processor. ties: which of equal
     logits temperature 0 takes, "lowest", "highest" or "open". one_hot_q: a draft model's token counts as a point mass
     (slower, and right). block: a later drafted token can decide on an earlier one. lossy: it does not claim the target's law.
-    batched: `Case.batch` may hold other prompts. kv_dtype: the coarsest number type on the way to a row.
-    stops, prompts: whether it takes stop tokens, and prompts of more than one token.
+    batched: `Case.batch` may hold other prompts. padded: rows may be longer than there are tokens (`Case.vocab_size`).
+    kv_dtype: the coarsest number type on the way to a row. stops, prompts: whether it takes stop tokens, and prompts of more
+    than one token.
 
     >>> from refspec.conformance.adapter import Dialect
     >>> Dialect("mine", draws_intercepted=True, seeds_in=True).levels
@@ -73,6 +74,7 @@ class Dialect:
     lossy: bool = False
     batched: bool = False
     kv_dtype: str = "float64"
+    padded: bool = False
     stops: bool = True
     prompts: bool = True
 

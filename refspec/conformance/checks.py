@@ -119,6 +119,7 @@ def require(case: Case, dialect: Dialect) -> None:
         f"it does not take {', '.join(each for each in asked if each not in dialect.warps)}": set(asked) <= set(dialect.warps),
         "it leaves open which of equal logits it takes": dialect.ties != "open" or case.name != "equal logits",
         "it decodes one text at a time": dialect.batched or not case.batch,
+        "its rows have no padding": dialect.padded or case.size == case.target.vocab_size,
         "it takes no stop tokens": dialect.stops or not case.stop,
         "it takes no longer prompt": dialect.prompts or len(case.prompt) == 1,
         "it is lossy by its own account": not dialect.lossy,

@@ -117,6 +117,7 @@ class Own:
             draws_intercepted=True,
             seeds_in=True,
             round_by_round=True,
+            padded=True,
             warps=WARPS,
             block=rule is verify.block,
         )

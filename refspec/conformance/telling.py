@@ -56,7 +56,7 @@ def failure(engine: Engine, report: Report) -> Iterator[str]:
         return
     if report.level == "replay":
         yield f"smallest case of {first.id}:"
-        yield f"  {json.dumps(vectors()[first.case][1])}"
+        yield f"  {json.dumps({key: value for key, value in vectors()[first.case][1].items() if key != 'kills'})}"
     if report.level == "exact":
         check = CHECKS[first.check]
         case = smaller(engine, check, next(each for each in check.cases if each.name == first.case))

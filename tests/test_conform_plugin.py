@@ -1,0 +1,24 @@
+"""The pytest plugin: a test a check, in a pytest of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from refspec.conformance.cases import CHECKS
+
+
+def pytest_says(tmp_path: Path, engine: str, *options: str) -> str:
+    (tmp_path / "mine.py").write_text("from refspec.conformance.bugs import BUGS\nwrong = BUGS['length-hides-stop'].engine\n")
+    command = [sys.executable, "-m", "pytest", "-p", "refspec.conformance.plugin", "-p", "no:cacheprovider", "-q", "-rs"]
+    return subprocess.run([*command, "--conform", engine, *options], cwd=tmp_path, capture_output=True, text=True).stdout
+
+
+def test_each_check_is_a_test(tmp_path: Path) -> None:
+    said = pytest_says(tmp_path, "refspec.conformance.own:Own")
+    assert f"{len(CHECKS) - 1} passed, 1 skipped" in said
+
+
+def test_a_failure_says_which_bug_it_is(tmp_path: Path) -> None:
+    said = pytest_says(tmp_path, "mine:wrong")
+    assert "it equals length-hides-stop" in said
+    assert "1 failed" in said
