@@ -117,9 +117,7 @@ def test_the_page_leads_to_a_verdict(tmp_path: Path) -> None:
     assert len(kit.known_deviations(tmp_path / "known.json")) == 1
     mine, broken = (kit.engine_of(f"{tmp_path / name}.py:engine") for name in ("mine", "broken"))
     for level in ("replay", "exact"):
-        assert {
-            each.id: each.detail for each in kit.conform(mine, level).findings if each.status not in ("conforms", "skipped")
-        } == {}
+        assert kit.conform(mine, level).code == 0
     report = kit.conform(broken, "exact", checks=[CHECKS["one-round-law"], CHECKS["one-hot-drafts"]])
     assert diagnosed(report).equal == ("residual-is-p",)
     assert set(re.findall(r"^\| `\{\"n\": \d+, \"op\": \"(\w+)\"", page, re.M)) == {"start", "dialect", "run", "stop"}
