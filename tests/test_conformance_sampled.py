@@ -4,19 +4,25 @@ from collections import Counter
 from fractions import Fraction
 from itertools import product
 from math import comb, factorial, log, prod
+from pathlib import Path
+from typing import Any
 
+import mutants
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refspec.conformance import sampled
+import refspec
+from refspec.conformance import fixtures, sampled
 from refspec.conformance.adapter import ByGenerator, Dialect
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.checks import Report
 from refspec.conformance.diagnosis import diagnosed
 from refspec.conformance.gtest import detectable, divergence, seen_as, tail, threshold, views
-from refspec.conformance.own import Own
+from refspec.conformance.own import Own, OwnWeights
+from refspec.models.sampling import Sampling
 
 ONE_POINT = ("u-at-most-p-over-q", "u-up-to-one", "pick-at-the-boundary")
 WEIGHTS = st.lists(st.integers(1, 9), min_size=2, max_size=4)
@@ -98,6 +104,48 @@ def test_seeds_that_come_in_pairs_are_seen() -> None:
 
     report = sampled.conform(Paired(), [CHECKS["one-round-law"]], budget=1)
     assert report.findings[0].detail.startswith("first tokens of one seed and the next")
+
+
+def test_networks_are_sampled_by_the_same_checks() -> None:
+    """float32 networks through their caches, against the law of their float64 rows."""
+    report = sampled.conform(OwnWeights(), [CHECKS["one-round-law"], CHECKS["greedy"]], budget=0.1)
+    assert {each.id: each.status for each in report.findings} == {
+        "one-round-law/weights, one draft": "conforms",
+        "greedy/weights, temperature 0": "conforms",
+    }
+
+
+@pytest.mark.nightly  # a later NumPy may draw other normal numbers from a seed; then this one was the last
+def test_the_fixtures_are_what_their_command_writes(tmp_path: Path) -> None:
+    fixtures.write(tmp_path, 0)
+    for made in tmp_path.rglob("*.*"):
+        assert made.read_bytes() == (fixtures.FOLDER / made.relative_to(tmp_path)).read_bytes()
+    assert sum(path.stat().st_size for path in fixtures.FOLDER.rglob("*.*")) < 300_000
+
+
+def test_every_cut_of_the_fixtures_has_its_margin_in_float32_too() -> None:
+    for name in ("target", "draft"):
+        exact, narrow = (refspec.load(fixtures.FOLDER / name, dtype=dtype) for dtype in (np.float64, np.float32))
+        assert abs(exact.logits(fixtures.PROMPT) - narrow.logits(fixtures.PROMPT)).max() < fixtures.MARGIN / 100
+    assert min(fixtures.margin(case) for _, case in fixtures.cases()) >= fixtures.MARGIN
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["drop-the-last-0", "positions-not-rewound", "rejected-rows-zeroed"])
+def test_a_wrong_cache_is_seen_on_weights(name: str) -> None:
+    subject = mutants.ALL[name].subject
+
+    def with_sampling(make: Any) -> Any:
+        def made(model: refspec.Model, options: Sampling) -> Any:
+            found = make(model)
+            found.sampling = options
+            return found
+
+        return made
+
+    engine = OwnWeights(with_sampling(subject.target_lm), with_sampling(subject.draft_lm))
+    statuses = {each.status for each in sampled.conform(engine).findings}
+    assert statuses & {"deviates", "errored"}
 
 
 @pytest.mark.nightly

@@ -5,6 +5,7 @@ Every part can be exchanged, which is how the bugs of `bugs.py` and of the test 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from refspec.decoding.lm import LanguageModel, TableLM, Tokens
 from refspec.decoding.round import Round
 from refspec.errors import BadArgument
 from refspec.models import sampling
+from refspec.models.model import Model, load
 from refspec.proof.exact import Rounds
 
 WARPS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
@@ -145,6 +147,33 @@ class Own:
             chance=chance,
             verify=self.rule,
         )
+
+
+class OwnWeights:
+    """refspec as an engine that only takes weights: the folders of a case, through networks and caches.
+
+    target_lm, draft_lm: (model, sampling) -> a LanguageModel, each with a cache of its own.
+
+    >>> from refspec.conformance.fixtures import cases
+    >>> from refspec.conformance.own import OwnWeights
+    >>> len(OwnWeights().sampled(next(cases())[1], [0])[0].tokens)
+    2
+    """
+
+    def __init__(self, target_lm: Any = Model.language_model, draft_lm: Any = Model.language_model) -> None:
+        self._made, self._models = (target_lm, draft_lm), lru_cache(load)
+        self.dialect = Dialect("refspec on weights", seeds_in=True, tables=False, warps=WARPS[:4], kv_dtype="float32")
+
+    def sampled(self, case: Case, seeds: Sequence[int]) -> list[Run]:
+        assert case.folders is not None  # as the kit gives to an engine without tables
+        return [self._run(case, seed) for seed in seeds]
+
+    def _run(self, case: Case, seed: int) -> Run:
+        folders = case.folders or ()
+        target, draft = (made(self._models(each), case.sampling) for made, each in zip(self._made, folders, strict=True))
+        options = {"gamma": case.gamma, "max_new_tokens": case.max_new_tokens, "stop": case.stop}
+        coming = loop.rounds(target, ModelDrafter(draft), case.prompt, chance=chance.Seeded(seed), **options)
+        return _as_run(tuple(coming))
 
 
 class _Given:
