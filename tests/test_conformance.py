@@ -1,6 +1,7 @@
 """The kit: an engine's draws are answered exactly, refspec conforms, and the bugs of the zoo do not."""
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,21 @@ def test_an_engine_that_raises_is_no_engine_that_deviates() -> None:
     report = conform(ByGenerator(breaks, Dialect("broken", draws_intercepted=True)), [CHECKS["one-round-law"]])
     assert report.code == 2
     assert report.findings[0].detail == "RuntimeError: no such device"
+
+
+@pytest.mark.parametrize("pads", [False, True])
+def test_rows_of_a_batch_are_asked_about_where_there_are_some(pads: bool) -> None:
+    """An engine that takes the padding of the shorter rows for text."""
+
+    def decodes(case: Case, generator: Any) -> Run:
+        longest = max(map(len, (case.prompt, *case.batch)))
+        padding = (0,) * (longest - len(case.prompt)) if pads else ()
+        return Own()._run(replace(case, prompt=padding + case.prompt), generator)
+
+    engine = ByGenerator(decodes, Dialect("batches", draws_intercepted=True, batched=True))
+    assert [each.status for each in conform(engine, [CHECKS["ragged-batch"]]).findings] == [
+        "deviates" if pads else "conforms"
+    ] * 2
 
 
 def test_the_page_leads_to_a_verdict(tmp_path: Path) -> None:

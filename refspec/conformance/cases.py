@@ -42,6 +42,8 @@ def table(rows: Mapping[Tokens, str]) -> TableLM:
 _TARGET = table({(): "143", (0,): "521", (1,): "224"})
 _DRAFT = table({(): "422", (0,): "251", (2,): "116"})
 _DISTINCT = table({(): "143", (0,): "521", (1,): "215"})  # no ties, and no cut at its boundary
+# rows that a padding token before the prompt would change
+_LOOKS_BACK = table({(): "143", (0,): "521", (0, 2): "305", (1, 2): "260", (2, 2): "512", (0, 1, 2): "107", (2, 1, 2): "701"})
 _ONE_ULP = float(np.nextafter(0.5, 0))
 _WIDE = table({(): "1421", (0,): "4211", (1,): "2231"})
 
@@ -196,8 +198,8 @@ _ALL = (
         "other rows of a batch, longer and shorter, change nothing",
         ("R15",),
         (
-            _case("a longer row beside", batch=((0, 2, 1),), gamma=1, n=2),
-            _case("a shorter and a longer row", batch=((1,), (0, 2, 1)), prompt=(1, 0)),
+            _case("a longer row beside", _LOOKS_BACK, batch=((0, 2, 1),), gamma=1, n=2),
+            _case("a shorter and a longer row", _LOOKS_BACK, batch=((1,), (0, 2, 1)), prompt=(1, 2)),
         ),
     ),
     Check(

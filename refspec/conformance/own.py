@@ -171,7 +171,7 @@ class OwnWeights:
     def _run(self, case: Case, seed: int) -> Run:
         folders = case.folders or ()
         target, draft = (made(self._models(each), case.sampling) for made, each in zip(self._made, folders, strict=True))
-        options = {"gamma": case.gamma, "max_new_tokens": case.max_new_tokens, "stop": case.stop}
+        options: dict[str, Any] = {"gamma": case.gamma, "max_new_tokens": case.max_new_tokens, "stop": case.stop}
         coming = loop.rounds(target, ModelDrafter(draft), case.prompt, chance=chance.Seeded(seed), **options)
         return _as_run(tuple(coming))
 
