@@ -147,7 +147,7 @@ refspec.plot.lines(curves, x="lenience (1 is exact)", y="chance", title=title)
 # ## Your own engine
 #
 # An engine that samples can be sampled only. If its questions to chance go through an argument, it can be enumerated. Here is one in somebody
-# else's style. (An engine that draws from a NumPy generator, or from Python's `random`, need not even be changed: `refspec.conformance` puts
+# else's style. (An engine that takes its draws from a NumPy generator it is given need not even be changed: `refspec.conformance` puts
 # its own generator in place of that one.)
 
 
