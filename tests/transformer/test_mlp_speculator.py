@@ -2,16 +2,19 @@
 
 import math
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutants.planting import patched
 from speculators import change, network, tensors, write_speculator
 
 from refspec.arrays import Array
 from refspec.errors import BadConfig, BadWeights, RefspecError, UnsupportedModel
+from refspec.transformer import mlp_speculator
 from refspec.transformer.mlp_speculator import load_mlp_speculator, read_speculator_config
 
 WIDTH, VOCAB = 20, 13
@@ -56,21 +59,61 @@ def expected(folder: Path, feature: Array, tokens: list[int]) -> list[Array]:
     return found
 
 
-@pytest.mark.parametrize("case", CASES)
-# Some hundred roundings of numbers below 10.
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-4)], ids=["float64", "float32"])
-def test_the_recurrence(case: str, dtype: Any, tolerance: float, tmp_path: Path) -> None:
-    folder = write_speculator(tmp_path, WIDTH, VOCAB, **CASES[case])
-    speculator = load_mlp_speculator(folder, network(WIDTH, VOCAB, dtype))
+def furthest(module: ModuleType, folder: Path, dtype: Any, size: float) -> float:
+    """From the scores above, over chains from features of this size; as a share of the largest score."""
+    speculator = module.load_mlp_speculator(folder, network(WIDTH, VOCAB, dtype))
     random = np.random.default_rng(1)
-    feature = 4 * random.standard_normal(WIDTH)
+    feature = (size * random.standard_normal(WIDTH)).astype(dtype)
     tokens = random.integers(0, VOCAB, speculator.n_predict).tolist()
-    state = speculator.start(feature[None].astype(dtype))
-    for i, scores in enumerate(expected(folder, feature.astype(dtype), tokens)):
+    state, off, largest = speculator.start(feature[None]), 0.0, 0.0
+    for i, scores in enumerate(expected(folder, feature, tokens)):
         state, found = speculator.step(i, state, np.array(tokens[i : i + 1]))
         assert found.dtype == state.dtype == dtype
-        assert np.abs(found[0] - scores).max() < tolerance
-        assert np.abs(scores).max() > 0.1  # so that the tolerance means something
+        off, largest = max(off, float(np.abs(found[0] - scores).max())), max(largest, float(np.abs(scores).max()))
+    return off / largest
+
+
+@pytest.mark.parametrize("case", CASES)
+# Some hundred roundings of numbers as large as the scores, each 1e-16 of them in float64 and 6e-8 in float32.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 1e-5)], ids=["float64", "float32"])
+@pytest.mark.parametrize("size", [4, 1e-3])  # a feature so small that the eps of its norm shows
+def test_the_recurrence(case: str, dtype: Any, tolerance: float, size: float, tmp_path: Path) -> None:
+    folder = write_speculator(tmp_path, WIDTH, VOCAB, **CASES[case])
+    assert furthest(mlp_speculator, folder, dtype, size) < tolerance
+
+
+WRONG: dict[str, tuple[str, str]] = {
+    "a state weight that falls with n": ("0.5 ** (0.5 / self.n_predict)", "0.5 ** (0.5 * self.n_predict)"),
+    "a state weight of no root": ("0.5 ** (0.5 / self.n_predict)", "0.5 ** (1 / self.n_predict)"),
+    "a state weight of the guess": ("0.5 ** (0.5 / self.n_predict)", "0.5 ** (0.5 / (i + 1))"),
+    "an embedding without its weight": ("dtype(embedding_weight)", "dtype(1)"),
+    "an embedding weight without the width": ("* self.config.inner / 2)", ")"),
+    "an embedding weight of the whole width": ("* self.config.inner / 2)", "* self.config.inner)"),
+    "a norm without its bias": ("rms_norm(x, weight, EPS) + bias", "rms_norm(x, weight, EPS)"),
+    "a norm that takes the mean off": ("rms_norm(x, weight, EPS)", "rms_norm(x - x.mean(axis=-1, keepdims=True), weight, EPS)"),
+    "PyTorch's eps": ("EPS = 1e-6", "EPS = 1e-5"),
+    "the tanh form of GELU": ("import exact_gelu, rms_norm", "import gelu as exact_gelu, rms_norm"),
+    "a state before its GELU": ("state = exact_gelu(rms_norm(x, weight, EPS) + bias)", "state = rms_norm(x, weight, EPS) + bias"),
+    "scores from the state before": ("return state, step.head(state)", "return state, step.head(x)"),
+    "a scaled input without its root": (" / feature.dtype.type(math.sqrt(2))", ""),
+    "an input that is never scaled": ("if not self.config.scale_input", "if True"),
+    "an input that is always scaled": ("if not self.config.scale_input", "if False"),
+    "the first embedding for all steps": ('"emb.{}.weight", i, v, inner', '"emb.{}.weight", 0, v, inner'),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_formula_is_noticed(what: str, tmp_path: Path) -> None:
+    """Negative control: a thousand times the tolerance, on one of the cases, or a file that is not used up."""
+    wrong = patched("refspec.transformer.mlp_speculator", WRONG[what])
+    off = 0.0
+    for case, more in CASES.items():
+        folder = write_speculator(tmp_path / case, WIDTH, VOCAB, **more)
+        try:
+            off = max(off, *(furthest(wrong, folder, np.float64, size) for size in (4, 1e-3)))
+        except BadWeights:
+            off = np.inf
+    assert off > 1e-10
 
 
 def test_several_rows_at_once_are_each_alone(tmp_path: Path) -> None:
