@@ -142,7 +142,9 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
             raise BadConfig(f"{folder} is a draft head for another target: its {name} is {given}, and this target's is {needed}")
     checkpoint = Checkpoint(folder, network.dtype)
     prefix = "speculator." if any(name.startswith("speculator.") for name in checkpoint.headers) else ""
-    ids = read_ids(folder, checkpoint, config, f"{prefix}ids") if config.words < config.vocab_size else None
+    ids = checkpoint.ids(f"{prefix}ids", config.vocab_size) if config.words < config.vocab_size else None
+    if ids is not None and len(ids) != config.words:
+        raise BadWeights(f"{folder}: {prefix}ids are {len(ids)} where config.json says draft_vocab_size {config.words}")
 
     @cache
     def read(name: str, *shape: int) -> Array:
@@ -172,18 +174,3 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
     checkpoint.finish()
     share = inner * (inner + config.words) / numbers_read(target)
     return MlpSpeculator(config, steps, ids, share)
-
-
-def read_ids(folder: Path, checkpoint: Checkpoint, config: SpeculatorConfig, name: str) -> Array:
-    """[w], ascending and without twins. Raises BadWeights for others."""
-    from safetensors import safe_open
-
-    header = checkpoint.headers.get(name)
-    if header is None or header.dtype != "I32" or header.shape != (config.words,):
-        raise BadWeights(f"{folder} lacks the tensor {name}, of {config.words} 32-bit whole numbers: the tokens that it can say")
-    with safe_open(header.file, framework="np") as file:
-        ids: Array = file.get_tensor(name).astype(np.int64)
-    checkpoint.ignore(name)
-    if (np.diff(ids) <= 0).any() or ids[0] < 0 or ids[-1] >= config.vocab_size:
-        raise BadWeights(f"{folder}: {name} are not different ones of 0 to {config.vocab_size - 1}, in order")
-    return ids

@@ -125,6 +125,22 @@ class Checkpoint:
         self._progress.update(tensor.size)
         return tensor
 
+    def ids(self, name: str, vocab_size: int) -> Array:
+        """Different token ids [w], ascending, which a draft head says it knows. Raises BadWeights for anything else."""
+        from safetensors import safe_open
+
+        header = self.headers.get(name)
+        if header is None or header.dtype != "I32" or len(header.shape) != 1:
+            raise BadWeights(f"{self.folder} lacks the tensor {name} of 32-bit whole numbers: the tokens that the head knows")
+        with safe_open(header.file, framework="np") as file:
+            ids: Array = file.get_tensor(name).astype(np.int64)
+        self._unread.discard(name)
+        if not len(ids) or (np.diff(ids) <= 0).any() or ids[0] < 0 or ids[-1] >= vocab_size:
+            raise BadWeights(
+                f"{self.folder}: {name} are not different ids of 0 to {vocab_size - 1}, in order; train the head again"
+            )
+        return ids
+
     def head(self, embedding: Array, tied: bool) -> Array:
         """`lm_head.weight` [v, d]; where it is tied, the embedding, of which a file may carry a copy but no other matrix."""
         stored = not tied or "lm_head.weight" in self
