@@ -131,7 +131,7 @@ def test_every_cut_of_the_fixtures_has_its_margin_in_float32_too() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["drop-the-last-0", "positions-not-rewound", "rejected-rows-zeroed"])
+@pytest.mark.parametrize("name", ["positions-not-rewound", "rejected-rows-zeroed"])  # of the target; a draft's costs speed alone
 def test_a_wrong_cache_is_seen_on_weights(name: str) -> None:
     subject = mutants.ALL[name].subject
 
@@ -144,7 +144,7 @@ def test_a_wrong_cache_is_seen_on_weights(name: str) -> None:
         return made
 
     engine = OwnWeights(with_sampling(subject.target_lm), with_sampling(subject.draft_lm))
-    statuses = {each.status for each in sampled.conform(engine).findings}
+    statuses = {each.status for each in sampled.conform(engine, budget=60).findings}
     assert statuses & {"deviates", "errored"}
 
 
