@@ -21,7 +21,7 @@ from refspec.decoding.round import Round
 from refspec.errors import BadArgument
 from refspec.models import sampling
 from refspec.models.model import Model, load
-from refspec.proof.exact import Rounds
+from refspec.proof.exact import Remembered, Rounds
 
 WARPS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
@@ -113,6 +113,7 @@ class Own:
         self.rule, self._rounds, self._drafter, self._beside = rule, rounds, drafter, beside
         self.accept_at, self.pick_at = accept_at, pick_at
         self._warp, self._ignores_prompt = warp, ignores_prompt
+        self._models = lru_cache(64)(self._make)  # most runs of a case ask for the same rows
         self.dialect = Dialect(
             name,
             uniforms_in="texts",
@@ -133,9 +134,12 @@ class Own:
     def _one_round(self, case: Case, generator: Any) -> Run:
         return _as_run((next(iter(self._coming(case, generator))),))
 
-    def _coming(self, case: Case, generator: Any) -> Any:
+    def _make(self, case: Case) -> tuple[LanguageModel, ...]:
         seen = len(case.prompt) if self._ignores_prompt else 0
-        target, draft = (Warped(table, case, self._warp, seen) for table in (case.target, case.draft))
+        return tuple(Remembered(Warped(table, case, self._warp, seen)) for table in (case.target, case.draft))
+
+    def _coming(self, case: Case, generator: Any) -> Any:
+        target, draft = self._models(case)
         drafter, chance = self._beside(self._drafter(draft), Drawing(generator, self.accept_at, self.pick_at))
         return self._rounds(
             target,
