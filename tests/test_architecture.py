@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": ANYONE | FRONT | {"cli"},  # whose colours and tables it prints with
     "sweep": ANYONE | {"decoding", "models", "given", "generate", "__version__"},
     "plot": ANYONE | {"decoding"},
-    "exercises": ANYONE | {"decoding", "proof", "models", "transformer"},
+    "exercises": ANYONE | {"decoding", "proof", "models", "transformer", "conformance"},
     "__init__": ANYONE | FRONT | {"interrupts"},
     "__main__": {"cli"},
 }
