@@ -24,6 +24,7 @@ from refspec.errors import BadArgument
 from refspec.transformer.config import LlamaConfig
 from weights_tools.checkpoint import replace_atomically
 from weights_tools.heads import build, linear_guess
+from weights_tools.mlp_head import write_mlp
 from weights_tools.model_folder import claim
 from weights_tools.optimiser import descend, optimisers
 from weights_tools.run_log import Row
@@ -42,6 +43,7 @@ class Read:
     features: Tensor
     answer: int
     greedy: bool
+    number: int  # in its collection
 
 
 def read_texts(folders: Sequence[Path]) -> list[Read]:
@@ -54,7 +56,7 @@ def read_texts(folders: Sequence[Path]) -> list[Read]:
             about = file.metadata()
             features = file.get_tensor("features")
             tokens = file.get_tensor("tokens").long()[: len(features) + 1]
-        texts.append(Read(tokens, features, int(about["answer_start"]), float(about["temperature"]) == 0))
+        texts.append(Read(tokens, features, int(about["answer_start"]), float(about["temperature"]) == 0, int(path.stem)))
     return texts
 
 
@@ -94,18 +96,22 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     claim(out, run)
     target = load_torch_llama(target_folder)
     texts = read_texts(text_folders)
-    held_out = [text for text in texts[:: settings.held_out] if text.greedy]
-    learned = sorted((text for i, text in enumerate(texts) if i % settings.held_out), key=lambda text: len(text.tokens))
+    # by its number, which does not change when a collection grows
+    held_out = [text for text in texts if text.greedy and text.number % settings.held_out == 0]
+    learned = sorted((text for text in texts if text.number % settings.held_out), key=lambda text: len(text.tokens))
+    if not held_out:
+        raise BadArgument(f"of {len(texts)} texts no greedy one is held out; collect more, or lower --held-out")
     ids = frequent(learned, settings.words, target.config.vocab_size)
     computed = torch.bfloat16 if settings.bfloat16 else torch.float32
     embedding = target.model.embed_tokens.weight.to(computed)
     head = target.lm_head.weight[ids].to(computed)
     skip = max(0, common_start(texts) - 2)
-    module: Any = build(settings.kind, target.config)
+    module = build(settings.kind, target.config, settings.depths)
     few = learned[:: max(1, len(learned) // 1000)]
     module.start_from(
         target, linear_guess([embedding[t.tokens[1 : len(t.features)]] for t in few], [t.features[:-1] for t in few])
     )
+    made_of = {"texts": len(learned), "tokens": sum(len(text.tokens) for text in learned)}
     parts = optimisers(module, lr=settings.lr, weight_decay=settings.weight_decay)
 
     def guesses(part: Sequence[Read], depths: int, first: int) -> tuple[list[Tensor], Tensor, Tensor]:
@@ -143,7 +149,10 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
         return chain(held_out, guesses, head, ids, target.lm_head.weight.to(computed), settings.depths)
 
     def save() -> None:
-        write_head(out, module, ids, target_folder, target.config, settings)
+        if settings.kind == "mlp":
+            write_mlp(out, module, ids, target_folder.name, embedding, target.lm_head.weight)
+        else:
+            write_eagle(out, module, ids, target_folder.name, target.config, made_of)
 
     task = Task("step", settings.steps, module, parts, learn, evaluate, measure="tokens_a_call", sign=1, save=save, newest=0.05)
     start = evaluate()
@@ -162,7 +171,7 @@ def chain(texts: Sequence[Read], guesses: Any, head: Tensor, ids: Tensor, whole_
         truth = (features[0] @ whole_head.T).argmax(-1)
         n = len(truth)
         hits = torch.stack([ids[(x[0].to(head.dtype) @ head.T).argmax(-1)] == truth for x in stand_ins])  # [s, n]
-        starts = torch.arange(first, n - depths)
+        starts = torch.arange(first, max(first, n - depths + 1))
         alive = torch.ones(len(starts), dtype=torch.bool)
         for s in range(depths):
             reached[s] += alive.sum()
@@ -173,13 +182,14 @@ def chain(texts: Sequence[Read], guesses: Any, head: Tensor, ids: Tensor, whole_
     return dict(zip(names, shares, strict=False)) | {"tokens_a_call": 1 + float((right / reached[0].clamp(min=1)).sum())}
 
 
-def write_head(out: Path, module: Any, ids: Tensor, target: Path, config: LlamaConfig, settings: HeadSettings) -> None:
+def write_eagle(out: Path, module: Any, ids: Tensor, target: str, config: LlamaConfig, made_of: dict[str, int]) -> None:
+    """The layout that `refspec` reads. target: its name. made_of: what the head learned from."""
     tensors = {name: tensor.detach().half().contiguous() for name, tensor in module.state_dict().items()}
     tensors["ids"] = ids.to(torch.int32)
     about = {
-        "model_type": settings.kind, "target": target.name, "vocab_size": config.vocab_size, "hidden_size": config.width,
+        "model_type": "eagle", "target": target, "vocab_size": config.vocab_size, "hidden_size": config.width,
         "intermediate_size": config.inner, "num_attention_heads": config.heads, "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_width, "rms_norm_eps": config.norm_eps, "rope_theta": config.rope_theta,
+        "head_dim": config.head_width, "rms_norm_eps": config.norm_eps, "rope_theta": config.rope_theta, **made_of,
     }  # fmt: skip
     replace_atomically(out / "model.safetensors", partial(save_file, tensors))
     replace_atomically(out / "config.json", lambda path: path.write_text(json.dumps(about, indent=2) + "\n"))

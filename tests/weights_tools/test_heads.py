@@ -102,8 +102,10 @@ HEAD = (
 ).split()
 
 
-def test_a_head_is_trained_from_the_text_and_drafts(folder: Path, text: Path, tmp_path: Path) -> None:
-    done = tools("train-head", "--target", folder, "--text", text, "--out", tmp_path / "head", *HEAD)
+@pytest.mark.parametrize("kind", ["eagle", "mlp"])
+def test_a_head_is_trained_from_the_text_and_drafts(folder: Path, text: Path, tmp_path: Path, kind: str) -> None:
+    command = ["train-head", "--target", folder, "--text", text, *HEAD, "--kind", kind]
+    done = tools(*command, "--out", tmp_path / "head")
     assert done.returncode == 0, done.stderr
     assert "tokens_a_call" in done.stdout
     options = {"max_new_tokens": 30, "temperature": 0.0, "stop": ()}
@@ -111,7 +113,7 @@ def test_a_head_is_trained_from_the_text_and_drafts(folder: Path, text: Path, tm
     out = refspec.generate(model, [40, 41, 42], drafter=tmp_path / "head", gamma=3, **options)
     assert out.tokens == refspec.generate(model, [40, 41, 42], **options).tokens
     assert sum(each.drafted for each in out.rounds) > 10
-    again = tools("train-head", "--target", folder, "--text", text, "--out", tmp_path / "again", *HEAD)
+    again = tools(*command, "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "head" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
