@@ -16,10 +16,10 @@ from refspec.arrays import Array
 from refspec.transformer.config import GPT2Config
 
 
-def network(width: int, vocab_size: int, dtype: Any = np.float64) -> Any:
-    """As much of a target as a loader looks at: the sizes of a GPT-2 of one layer."""
-    config = GPT2Config("gpt2", vocab_size, 8, 1, width, 2, 2, 8, 1e-5, True, False)
-    return SimpleNamespace(config=config, dtype=np.dtype(dtype))
+def network(width: int, vocab_size: int, dtype: Any = np.float64, *, tied: bool = True, **more: Any) -> Any:
+    """As much of a target as a loader looks at: the sizes of a GPT-2 of one layer, and what more is given."""
+    config = GPT2Config("gpt2", vocab_size, 8, 1, width, 2, 2, 8, 1e-5, tied, False)
+    return SimpleNamespace(config=config, dtype=np.dtype(dtype), **more)
 
 
 def config_of(width: int, vocab_size: int, **more: Any) -> dict[str, Any]:

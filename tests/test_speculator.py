@@ -18,7 +18,7 @@ import refspec
 from refspec.arrays import Array
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
-from refspec.errors import BadArgument, BadConfig, BadWeights, RefspecError
+from refspec.errors import BadArgument, BadConfig, BadWeights, RefspecError, UnsupportedModel
 from refspec.models.cached_lm import CachedLM, common_prefix
 from refspec.models.sampling import Sampling
 from refspec.models.speculator import SpeculatorDrafter, speculator_drafter
@@ -195,6 +195,33 @@ def test_a_guess_costs_the_share_of_weights_that_it_reads(config: dict[str, Any]
         of_target += target.config.vocab_size * target.config.width
     drafter = SpeculatorDrafter(load_mlp_speculator(folder, target.network), Read(target, Sampling()))
     assert drafter.cost(TEXT) == (24 * 24 + 3 * 24) / of_target + drafter.OVERHEAD
+
+
+@pytest.mark.parametrize("ids", [None, [1, 3, 100, 258]], ids=["all", "frequent"])
+@pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2, tied", "llama, untied"])
+def test_a_factored_head_is_its_product(config: dict[str, Any], ids: list[int] | None, tmp_path: Path) -> None:
+    """With the target's embedding and head behind a matrix each, or multiplied out: float32, a few roundings apart."""
+    folder, target = folder_and_target(tmp_path, config, ids=ids, tie_weights=True)
+    stored = load_file(tmp_path / "target" / "model.safetensors")
+    embedding = stored["transformer.wte.weight" if target.config.tied else "model.embed_tokens.weight"]
+    head = embedding if target.config.tied else stored["lm_head.weight"]
+    random = np.random.default_rng(0)
+    lookup, out = (random.standard_normal(shape, dtype=np.float32) for shape in ((24, 32), (32, 24)))
+    ends = {"emb.0": embedding @ lookup.T, "head.0": (head if ids is None else head[ids]) @ out}
+    change(folder, weights={f"speculator.{name}.weight": each for name, each in ends.items()})
+    multiplied = load_mlp_speculator(folder, target.network)
+    factors: dict[str, Any] = {"emb.0": None, "head.0": None, "lookup": lookup, "out": out}
+    change(folder, {"factored": True}, {f"speculator.{name}.weight": each for name, each in factors.items()})
+    factored = load_mlp_speculator(folder, target.network)
+    states = [each.start(features_of(target, TEXT)) for each in (multiplied, factored)]
+    for i in range(3):
+        (states[0], scores), (states[1], same) = (
+            each.step(i, state, np.array(TEXT)) for each, state in zip((multiplied, factored), states, strict=True)
+        )
+        assert np.abs(scores - same).max() < 1e-4 * np.abs(scores).max()
+    assert factored.share != multiplied.share
+    with pytest.raises(UnsupportedModel, match="tie_weights is False; refspec implements true where factored is"):
+        load_mlp_speculator(change(folder, {"tie_weights": False}), target.network)
 
 
 def test_without_a_feature_nothing_is_drafted(tmp_path: Path) -> None:

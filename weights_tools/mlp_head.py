@@ -2,8 +2,9 @@
 
 `refspec/transformer/mlp_speculator.py` has the recurrence and IBM's layout, in which a speculator has an embedding and a head of
 its own, of 49,152 rows each for SmolLM2. Here both are the target's, behind a small matrix each: `lookup` reads a row of the
-target's embedding, and `out` makes of a state what the target's head reads, a stand-in for the next feature. Multiplied out they
-are IBM's, and so they are written (`write_mlp`). All steps share one network (tie_weights), but for the first projection.
+target's embedding, and `out` makes of a state what the target's head reads, a stand-in for the next feature. Written so they
+take a few megabytes (`write_factored`); multiplied out they are IBM's layout (`write_mlp`). All steps share one network
+(tie_weights), but for the first projection.
 
 It starts as the best linear guess (`start_from`): gelu(x) - gelu(-x) = x, so a state that holds both halves loses nothing.
 """
@@ -74,22 +75,31 @@ def write_mlp(
     out: Path, module: Mlp, ids: Tensor, target: str, embedding: Tensor, head: Tensor, dtype: torch.dtype = torch.float16
 ) -> None:
     """IBM's layout. target: its name. embedding and head [v, d]: the target's. ids [w], ascending: the tokens that it can say."""
-    vocab_size, width = embedding.shape
-    tensors = {
-        "emb.0.weight": embedding.float() @ module.lookup.weight.T,
-        "proj.0.weight": module.first.weight,
-        "ln.0.weight": module.norm.weight,
-        "ln.0.bias": module.shift,
-        "head.0.weight": head[ids].float() @ module.out.weight,
-    }
+    ends = {"emb.0": embedding.float() @ module.lookup.weight.T, "head.0": head[ids].float() @ module.out.weight}
+    write(out, module, ids, len(embedding), ends, dtype, {"target": target})
+
+
+@torch.no_grad()
+def write_factored(out: Path, module: Mlp, ids: Tensor, target: str, vocab_size: int, dtype: torch.dtype = torch.float16) -> None:
+    """Without what is the target's own, as refspec alone reads it."""
+    ends = {"lookup": module.lookup.weight, "out": module.out.weight}
+    write(out, module, ids, vocab_size, ends, dtype, {"target": target, "factored": True})
+
+
+def write(
+    out: Path, module: Mlp, ids: Tensor, vocab_size: int, ends: dict[str, Tensor], dtype: torch.dtype, more: dict[str, Any]
+) -> None:
+    matrices = ends | {"proj.0": module.first.weight, "ln.0": module.norm.weight}
     if module.n_predict > 1:
-        tensors["proj.1.weight"] = module.later.weight
-    stored = {f"speculator.{name}": tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
-    about: dict[str, Any] = {
-        "model_type": "mlp_speculator", "architectures": ["MLPSpeculatorPreTrainedModel"], "target": target,
-        "vocab_size": vocab_size, "emb_dim": width, "inner_dim": 2 * width, "n_predict": module.n_predict,
-        "tie_weights": True, "scale_input": False, "top_k_tokens_per_head": [1] * module.n_predict, "n_candidates": 1,
-    }  # fmt: skip
+        matrices["proj.1"] = module.later.weight
+    tensors = {f"speculator.{name}.weight": tensor for name, tensor in matrices.items()} | {"speculator.ln.0.bias": module.shift}
+    stored = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+    inner, width = module.first.weight.shape
+    about = {
+        "model_type": "mlp_speculator", "architectures": ["MLPSpeculatorPreTrainedModel"], "vocab_size": vocab_size,
+        "emb_dim": width, "inner_dim": inner, "n_predict": module.n_predict, "tie_weights": True, "scale_input": False,
+        "top_k_tokens_per_head": [1] * module.n_predict, "n_candidates": 1,
+    } | more  # fmt: skip
     if len(ids) < vocab_size:
         about["draft_vocab_size"] = len(ids)
         stored["speculator.ids"] = ids.to(torch.int32)

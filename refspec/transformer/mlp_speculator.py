@@ -16,11 +16,13 @@ head. What that code calls a layer norm takes no mean off: it is an RMS norm wit
 normalises the feature once more, without weights, and divides by sqrt(2). `tie_weights`: all steps share one network, but for the
 first projection, whose input is as wide as the target.
 
-The layout is that of IBM's accelerators, with one addition: `draft_vocab_size` w says that the heads have rows for w frequent
-tokens only, which the tensor `ids` names. Left out: trees of several candidates (`top_k_tokens_per_head`, `n_candidates`).
+The layout is that of IBM's accelerators, with two additions. `draft_vocab_size` w: the heads have rows for w frequent tokens
+only, which the tensor `ids` names. `factored`: embedding and head are the target's own, behind a matrix each, `lookup` and `out`;
+that is small enough to ship. Left out: trees of several candidates (`top_k_tokens_per_head`, `n_candidates`).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from refspec.arrays import Array
-from refspec.brief import brief, counted
+from refspec.brief import brief, by_fields, counted
 from refspec.errors import BadConfig, BadWeights
 from refspec.files import read_json
 from refspec.transformer.config import numbers_read
@@ -52,6 +54,7 @@ class SpeculatorConfig:
     words: int
     tied: bool
     scale_input: bool
+    factored: bool
 
     def __repr__(self) -> str:
         return brief(self, counted(self.n_predict, "step"), f"{self.width} to {self.inner}", counted(self.words, "token"))
@@ -61,13 +64,12 @@ class SpeculatorConfig:
 class Step:
     """One network. Tied ones share their arrays."""
 
-    embedding: Array  # [v, inner]
+    embed: Callable[[Array], Array]  # tokens [n] -> [n, inner]
     project: Linear  # d -> inner; inner -> inner from the second step on
     norm: tuple[Array, Array]  # weight, bias [inner]
     head: Linear  # inner -> w
 
-    def __repr__(self) -> str:
-        return f"Step({len(self.embedding):,} tokens)"
+    __repr__ = by_fields
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class MlpSpeculator:
         embedding_weight = math.sqrt((1 - state_weight**2) * self.config.inner / 2)
         step, dtype = self.steps[i], state.dtype.type
         weight, bias = step.norm
-        x = step.project(state) * dtype(state_weight) + step.embedding[tokens] * dtype(embedding_weight)
+        x = step.project(state) * dtype(state_weight) + step.embed(tokens) * dtype(embedding_weight)
         state = exact_gelu(rms_norm(x, weight, EPS) + bias)
         return state, step.head(state)
 
@@ -125,7 +127,10 @@ def read_speculator_config(folder: Path) -> SpeculatorConfig:
         words=keys.count("draft_vocab_size", vocab_size),
         tied=keys.switch("tie_weights", False),
         scale_input=keys.switch("scale_input", False),
+        factored=keys.switch("factored", False),
     )
+    if config.factored and not config.tied:
+        keys.refuse("tie_weights", False, "true where factored is")
     keys.judge_the_rest()
     keys.raise_what_was_refused()
     return config
@@ -162,15 +167,25 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
         return kept, *shape
 
     v, d, inner = config.vocab_size, config.width, config.inner
-    steps = tuple(
-        Step(
-            read(*stored("emb.{}.weight", i, v, inner)),
-            product(*stored("proj.{}.weight", i, inner, d if i == 0 else inner, first=1)),
-            (read(*stored("ln.{}.weight", i, inner)), read(*stored("ln.{}.bias", i, inner))),
-            product(*stored("head.{}.weight", i, config.words, inner)),
-        )
-        for i in range(config.n_predict)
-    )
+    if config.factored:
+        lookup, out = product(f"{prefix}lookup.weight", inner, d), product(f"{prefix}out.weight", d, inner)
+        # a head that is not tied has given its rows away to a layout: a product with ones and zeros has them back, bit for bit
+        rows = network.embedding if target.tied else network.head(np.eye(d, dtype=network.dtype)).T
+        words = linear(np.ascontiguousarray(rows if ids is None else rows[ids]))
+
+    def ends(i: int) -> tuple[Callable[[Array], Array], Linear]:
+        """How step i takes a token in, and how it tells scores."""
+        if config.factored:
+            return lambda tokens: lookup(network.embedding[tokens]), lambda state: words(out(state))
+        table = read(*stored("emb.{}.weight", i, v, inner))
+        return lambda tokens: table[tokens], product(*stored("head.{}.weight", i, config.words, inner))
+
+    def step(i: int) -> Step:
+        embed, head = ends(i)
+        project = product(*stored("proj.{}.weight", i, inner, d if i == 0 else inner, first=1))
+        return Step(embed, project, (read(*stored("ln.{}.weight", i, inner)), read(*stored("ln.{}.bias", i, inner))), head)
+
+    steps = tuple(step(i) for i in range(config.n_predict))
     checkpoint.finish()
-    share = inner * (inner + config.words) / numbers_read(target)
-    return MlpSpeculator(config, steps, ids, share)
+    of_ends = 2 * inner * d + config.words * d if config.factored else inner * config.words
+    return MlpSpeculator(config, steps, ids, (inner * inner + of_ends) / numbers_read(target))

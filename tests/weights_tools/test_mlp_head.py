@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the optional extra: 
 
 from refspec.errors import BadArgument  # noqa: E402
 from refspec.transformer.mlp_speculator import load_mlp_speculator  # noqa: E402
-from weights_tools.mlp_head import Mlp, write_mlp  # noqa: E402
+from weights_tools.mlp_head import Mlp, write_factored, write_mlp  # noqa: E402
 
 pytestmark = [pytest.mark.peers, pytest.mark.usefixtures("one_thread")]
 
@@ -46,11 +46,16 @@ def inputs() -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("n_predict", [1, 2, 4])
 @pytest.mark.parametrize("words", [VOCAB, 7])
-def test_rows_of_training_are_the_guesses_of_chains(n_predict: int, words: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("factored", [False, True], ids=["", "factored"])
+def test_rows_of_training_are_the_guesses_of_chains(factored: bool, n_predict: int, words: int, tmp_path: Path) -> None:
     """float32 on both sides, twenty or so roundings of numbers below 100."""
     ours, module, ids = target(), trained(n_predict), torch.arange(0, VOCAB, -(-VOCAB // words))[:words]
-    write_mlp(tmp_path, module, ids, "target", ours.embedding, ours.head, dtype=torch.float32)
-    speculator = load_mlp_speculator(tmp_path, network(WIDTH, VOCAB))
+    if factored:
+        write_factored(tmp_path, module, ids, "target", VOCAB, dtype=torch.float32)
+    else:
+        write_mlp(tmp_path, module, ids, "target", ours.embedding, ours.head, dtype=torch.float32)
+    as_arrays = {"embedding": ours.embedding.double().numpy(), "head": lambda x: x @ ours.head.double().numpy().T}
+    speculator = load_mlp_speculator(tmp_path, network(WIDTH, VOCAB, tied=False, **as_arrays))
     assert speculator.n_predict == n_predict
     tokens, features = inputs()
     with torch.no_grad():
