@@ -100,3 +100,13 @@ def test_the_kit_knows_every_bug_that_it_can_show() -> None:
     assert {*SHOWN, *ONE_POINT} <= BUGS.keys()
     not_of_refspec = {"processors-miss-the-prompt", "certain-tests-draw-nothing"}  # it has no processors, and that is no bug
     assert BUGS.keys() - not_of_refspec <= mutants.ALL.keys()
+
+
+def test_two_bugs_at_once_are_told_apart() -> None:
+    """Neither alone has the law of both, and each shows in checks of its own."""
+    engine = Own(rounds=BUGS["length-hides-stop"].engine.rounds, ignores_prompt=True, name="both")
+    found = diagnosed(put_to(engine, ("stop-token/inside a block", "processors/of the prompt")))
+    assert found.equal == ()
+    assert {("stop-token", "length-hides-stop"), ("processors", "processors-miss-the-prompt")} <= set(found.parts)
+    assert ("processors", "length-hides-stop") not in found.parts
+    assert len(found.lines()) >= 2

@@ -1,6 +1,6 @@
 """Which known bug it is: the one whose answers equal the observed ones, on every case; else those that fail the same checks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -20,6 +20,7 @@ from refspec.proof.exact import total_variation
 @dataclass(frozen=True)
 class Diagnosis:
     """equal: bugs whose answers are the observed ones on all cases; alike: those that deviate in just the same checks.
+    parts: where no bug is equal on all, (check, bug) equal on the cases of a check that deviates: an engine may have two bugs.
 
     >>> from refspec.conformance.bugs import BUGS
     >>> from refspec.conformance.cases import CHECKS
@@ -32,13 +33,15 @@ class Diagnosis:
     equal: tuple[str, ...]
     alike: tuple[str, ...] = ()
     cases: int = 0
+    parts: tuple[tuple[str, str], ...] = ()
 
     def lines(self) -> list[str]:
         """What is said of it, a line a bug."""
         if self.equal:
             return [f"on all {self.cases} cases it equals {name}: {BUGS[name].what}" for name in self.equal]
-        if self.alike:
-            return [f"deviates where {name} does, by other numbers: {BUGS[name].what}" for name in self.alike]
+        if self.parts or self.alike:
+            apart = [f"in the cases of {check} it equals {name}: {BUGS[name].what}" for check, name in self.parts]
+            return apart + [f"deviates where {name} does, by other numbers: {BUGS[name].what}" for name in self.alike]
         return ["no known bug deviates in just these checks"]
 
 
@@ -62,13 +65,19 @@ def diagnosed(report: Report) -> Diagnosis:
         "sampled": partial(_same_counts, len(seen)),
     }
     equals = partial(same[report.level], report.dialect)
-    equal = tuple(name for name in BUGS if all(equals(name, each) for each in seen))
+
+    def among(found: Sequence[Finding]) -> tuple[str, ...]:
+        return tuple(name for name in BUGS if all(equals(name, each) for each in found))
+
+    equal = among(seen)
     if report.level == "sampled":  # the likeliest first
         equal = tuple(sorted(equal, key=lambda name: sum(_unlikely(name, each) for each in seen)))
-    if equal or report.level != "exact":
+    if equal:
         return Diagnosis(equal, cases=len(seen))
-    signature = _deviating(report.findings)
-    return Diagnosis((), tuple(name for name in BUGS if _signature(name, seen) == signature), len(seen))
+    wrong = _deviating(report.findings)
+    parts = ((check, name) for check in CHECKS if check in wrong for name in among([f for f in seen if f.check == check]))
+    alike = (name for name in BUGS if report.level == "exact" and _signature(name, seen) == wrong)
+    return Diagnosis((), tuple(alike), len(seen), tuple(parts))
 
 
 def _same_law(dialect: Dialect, name: str, found: Finding) -> bool:

@@ -110,7 +110,7 @@ class Own:
         beside: Callable[[Drafter, Any], tuple[Drafter, Any]] = lambda drafter, chance: (drafter, chance),
         name: str = "refspec",
     ) -> None:
-        self.rule, self._rounds, self._drafter, self._beside = rule, rounds, drafter, beside
+        self.rule, self.rounds, self._drafter, self._beside = rule, rounds, drafter, beside
         self.accept_at, self.pick_at = accept_at, pick_at
         self._warp, self._ignores_prompt = warp, ignores_prompt
         self._models = lru_cache(64)(self._make)  # most runs of a case ask for the same rows
@@ -141,7 +141,7 @@ class Own:
     def _coming(self, case: Case, generator: Any) -> Any:
         target, draft = self._models(case)
         drafter, chance = self._beside(self._drafter(draft), Drawing(generator, self.accept_at, self.pick_at))
-        return self._rounds(
+        return self.rounds(
             target,
             drafter,
             case.prompt,

@@ -117,7 +117,9 @@ def as_json(report: Report, diagnosis: Diagnosis | None) -> dict[str, Any]:
             }
             for each in report.findings
         ],
-        "diagnosis": None if diagnosis is None else {"equal": diagnosis.equal, "alike": diagnosis.alike},
+        "diagnosis": None
+        if diagnosis is None
+        else {"equal": diagnosis.equal, "alike": diagnosis.alike, "parts": diagnosis.parts},
     }
 
 
