@@ -1,10 +1,8 @@
 """What an engine implements to be tested: a `Dialect` that says what it can, and one method for each way in.
 
-| way in | method | level | what it shows |
-|---|---|---|---|
-| the uniforms are given | `replay` for whole texts, `verify` for one round's rows (a kernel) | replay | exact tokens |
-| its draws can be answered | `answered`, and `answered_round` where it can be driven a round at a time | exact | its exact law |
-| only a seed | `sampled` | sampled | its law, as far as samples tell |
+Uniforms in: `replay` for whole texts, or `verify` for one round's rows (a kernel). The replay level asks for exact tokens.
+Draws that can be answered: `answered`, and `answered_round` for one round alone. The exact level gets its law.
+Only a seed: `sampled`. The sampled level sees its law as far as samples tell.
 
 An engine in Python that draws from a NumPy-like generator needs none of this written out: `ByGenerator` has all of them.
 """
