@@ -1,4 +1,4 @@
-"""Text to ids and back, by the `tokenizers` library; and a chat, by the model's own template."""
+"""Text to ids and back, by the `tokenizers` library, where it exists; and a chat, by the model's own template."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from refspec.errors import BadArgument, BadTokenizer
 from refspec.files import MIB, is_there, read_bytes, read_json
 from refspec.models.chat import ChatText, Messages, render, template_of
 from refspec.models.special_tokens import added_tokens, names, vocabulary
-from refspec.models.tokenizer_library import Library
+from refspec.models.tokenizer_library import reader
 
 LONGEST_TEXT = 1 << 20  # characters: some 200,000 tokens, which take the library 200 MB
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -34,7 +34,7 @@ class Tokenizer:
         settings = read_json(path, LARGEST, BadTokenizer)
         config, special_map, more = (_settings_in(Path(folder) / name) for name in BESIDE)
         settings["added_tokens"] = added = added_tokens(settings, config, special_map, more)
-        self._library = Library(settings, str(path), split_special=config.get("split_special_tokens") is True)
+        self._library = reader(settings, str(path), split_special=config.get("split_special_tokens") is True)
         self.token_map: dict[str, int] = self._library.ids
         if not vocabulary(settings):
             raise BadTokenizer(f"{path} has no tokens; fetch the model again")

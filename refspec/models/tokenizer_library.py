@@ -1,4 +1,4 @@
-"""The one door to the `tokenizers` library.
+"""The one door to the `tokenizers` library, and to what stands in for it where it does not exist (tokenizer_plain.py).
 
 It is written in Rust and fails in ways of its own: bare exceptions, and panics, which are no `Exception` and print to standard
 error. Whatever it raises leaves here as a BadTokenizer. And it obeys settings that are not about which ids a text has: these
@@ -13,10 +13,27 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from refspec.errors import BadTokenizer
+from refspec.models.tokenizer_plain import Plain
 
 Answer = TypeVar("Answer")
 
 _ERRORS = Lock()  # standard error is one for all threads
+
+
+def reader(settings: dict[str, Any], name: str, *, split_special: bool = False) -> "Library | Plain":
+    """What reads and writes ids by tokenizer.json: the library, or without it the byte-level BPE in plain Python.
+
+    >>> from refspec.files import read_json
+    >>> from refspec.models import home
+    >>> from refspec.models.tokenizer_library import reader
+    >>> reader(read_json(home.find("tiny-target") / "tokenizer.json"), "tokenizer.json").decode([814, 26])
+    'ROMEO:'
+    """
+    try:
+        import tokenizers  # noqa: F401
+    except ImportError:
+        return Plain(switched_off(settings), name, split_special=split_special)
+    return Library(settings, name, split_special=split_special)
 
 
 class Library:
