@@ -1,18 +1,21 @@
-"""The lessons and their notebooks: `python notebooks/build.py [execute | check FOLDER | solve FOLDER]`.
+"""The lessons and their notebooks: `python notebooks/build.py [execute | check FOLDER | solve FOLDER | lite FOLDER]`.
 
 A lesson is a .py file in jupytext's percent format; the .ipynb beside it is that file with its outputs. `execute` writes the
 notebooks anew. `check` fails where a notebook is not the lesson of its name, or where a cell tagged `exact` says something
 else in the notebook of that name in FOLDER, which nbmake has executed. `solve` writes the lessons into FOLDER with every exercise
-solved.
+solved. `lite` makes FOLDER a site on which they run in the browser (extra `lite`).
 """
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jupytext
+import nbformat
 
 HERE = Path(__file__).parent
 LESSONS = sorted(HERE.glob("[0-9][0-9]_*.py"))
@@ -62,6 +65,27 @@ def solve(folder: Path) -> None:
         write(notebook, folder / f"{lesson.stem}.ipynb")
 
 
+def lite(folder: Path) -> None:
+    """JupyterLite with this tree's wheel and the lessons, each of which installs it first.
+
+    Opened, it fetches Pyodide, and NumPy and matplotlib built for it, from a network.
+    """
+    with TemporaryDirectory() as made:
+        (contents := Path(made) / "contents").mkdir()
+        for lesson in LESSONS:
+            notebook = read(lesson)
+            notebook.cells.insert(0, nbformat.v4.new_code_cell("%pip install -q refspec[plot] ipywidgets", id="install"))
+            notebook.metadata["kernelspec"] = {"name": "python", "display_name": "Python (Pyodide)", "language": "python"}
+            write(notebook, contents / f"{lesson.stem}.ipynb")
+        python = [sys.executable, "-m"]
+        subprocess.run([*python, "pip", "wheel", "-q", "--no-deps", "-w", made, str(HERE.parent)], check=True)
+        (wheel,) = Path(made).glob("refspec-*.whl")
+        inputs = ["--lite-dir", made, "--contents", str(contents), "--piplite-wheels", str(wheel)]
+        subprocess.run([*python, "jupyter", "lite", "build", *inputs, "--output-dir", str(folder.resolve())], check=True)
+        due = [folder / "pypi" / wheel.name, *(folder / "files" / f"{lesson.stem}.ipynb" for lesson in LESSONS)]
+        sys.exit("\n".join(f"{path} was not made" for path in due if not path.is_file()) or 0)
+
+
 def check(executed: Path) -> None:
     wrong = []
     for lesson in LESSONS:
@@ -93,6 +117,8 @@ if __name__ == "__main__":
             check(Path(folder))
         case ["solve", folder]:
             solve(Path(folder))
+        case ["lite", folder]:
+            lite(Path(folder))
         case ["execute", *only]:
             execute(only)
         case []:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,23 @@ def test_an_exercise_has_a_check_a_hint_and_a_solution(lesson: Path) -> None:
         assert re.fullmatch(r"exercises\.(\w+)\(.*\)", found[i + 1]["source"])[1] in exercises.__all__  # type: ignore[index]
         assert "✗" in "".join(found[i + 1]["outputs"][0]["data"]["text/plain"]), "an exercise is not solved yet"
         assert re.search(r"Hint.*Solution</summary>\s*```python\n", found[i + 2]["source"], re.DOTALL)
+
+
+WALL = """
+import sys
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tokenizers", "jinja2", "gguf", "huggingface_hub", "torch"):
+            raise ImportError(f"{name} is behind the wall")
+sys.meta_path.insert(0, Wall())
+"""
+
+
+def test_the_lessons_begin_where_there_is_no_tokenizers_library() -> None:
+    """As in a browser: the cells that import and load. CI runs whole lessons so."""
+    firsts = [next(each["source"] for each in cells(lesson) if each["cell_type"] == "code") for lesson in LESSONS]
+    program = WALL + "\n".join(f"exec({first!r}, {{}})" for first in firsts)
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=120)
 
 
 def test_every_check_is_in_some_lesson() -> None:
