@@ -1,7 +1,7 @@
 """How the pages become a site: `pip install '.[docs]' && sphinx-build docs site`. Building and reading it need no network.
 
 What is said elsewhere is taken from there, into docs/made/, which git ignores: the lessons, from notebooks/; sections of the
-README; and the help of each command.
+README; the rules that the conformance kit holds an engine to; and the help of each command.
 """
 
 import argparse
@@ -9,6 +9,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,14 @@ def linked(app: Any, what: str, name: str, thing: Any, options: Any, lines: list
     for i, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             lines[i] = re.sub(r"\bN\d+\b", lambda cited: f"`{cited[0]} <../rules.html#{anchors[cited[0]]}>`__", line)
+    lines[:] = [line for is_row, group in groupby(lines, lambda line: line.startswith("|")) for line in table(group, is_row)]
+
+
+def table(lines: Iterable[str], is_row: bool) -> list[str]:
+    """A table of Markdown's in the words of reStructuredText; other lines as they are."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines] if is_row else []
+    cells = [f"   {'  -' if i else '* -'} {cell}" for row in rows if set(row[0]) != {"-"} for i, cell in enumerate(row)]
+    return [".. list-table::", "   :header-rows: 1", "", *cells] if is_row else list(lines)
 
 
 def signed(app: Any, what: str, name: str, thing: Any, options: Any, *parts: str | None) -> tuple[str | None, ...]:
@@ -110,6 +120,7 @@ def make() -> None:
     (MADE / "readme").mkdir()
     for heading, text in sections().items():
         (MADE / "readme" / f"{heading.lower().replace(' ', '-') or 'top'}.md").write_text(text, encoding="utf-8")
+    shutil.copy(DOCS.parent / "refspec" / "conformance" / "SPEC.md", MADE / "engine-rules.md")
     (MADE / "command-line.md").write_text(commands(), encoding="utf-8")
 
 
