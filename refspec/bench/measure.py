@@ -85,7 +85,7 @@ def measure_batches(options: argparse.Namespace, profile: Profile | None, show: 
         if drafts is None
         else costs.model_cost(target, drafting(drafts, target), setup.runs)
     )
-    show(table.curves([curve], draft, curve.points[0].ms.median))
+    show(table.curves([curve], draft))
     common: dict[str, Any] = {
         "temperature": setup.temperature,
         "max_new_tokens": setup.max_new_tokens,

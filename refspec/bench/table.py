@@ -52,16 +52,20 @@ def speeds(loading: Loading, prefill: Sequence[Prefill], roofline: Roofline, dec
     return "\n".join(lines)
 
 
-def curves(found: Sequence[Curve], draft: DraftCost, floor_ms: float) -> str:
-    """floor_ms: what reading the weights once takes at least."""
+def curves(found: Sequence[Curve], draft: DraftCost, floor_ms: float | None = None) -> str:
+    """floor_ms: what reading the weights once takes at least; without it, nothing is said of it."""
     names = [" row-invariant" if curve.row_invariant else "" for curve in found]
+    units = "" if floor_ms is None else f"; floor: in units of {floor_ms:.2f} ms, in which the weights are read once"
+    floor = "" if floor_ms is None else f"{'floor':>7}"
     lines = [
-        f"\nrows in one call of the target, behind {found[0].context} tokens; v is the cost in units of one row; floor: in "
-        f"units of {floor_ms:.2f} ms, in which the weights are read once",
-        "rows" + "".join(f"{'ms' + name:>28}{'v' + name:>23}{'floor':>7}" for name in names),
+        f"\nrows in one call of the target, behind {found[0].context} tokens; v is the cost in units of one row{units}",
+        "rows" + "".join(f"{'ms' + name:>28}{'v' + name:>23}{floor}" for name in names),
     ]
     for points in zip(*(curve.points for curve in found), strict=True):
-        figures = (f"{spread(point.ms, 2):>28}{spread(point.v, 2):>23}{point.ms.median / floor_ms:>7.2f}" for point in points)
+        figures = (
+            f"{spread(point.ms, 2):>28}{spread(point.v, 2):>23}" + (f"{point.ms.median / floor_ms:>7.2f}" if floor_ms else "")
+            for point in points
+        )
         lines.append(f"{points[0].rows:>4}" + "".join(figures))
     what = "one lookup" if draft.lookup else "one drafted token"
     return "\n".join([*lines, f"draft cost c = {spread(draft.c, 4)} plain steps: {what} takes {spread(draft.ms, 3, 'ms')}"])
