@@ -53,6 +53,8 @@ def generate_batch(
     numbers = list(range(len(prompts)) if seeds is None else seeds)
     if len(numbers) != len(prompts):
         raise BadArgument(f"there are {len(numbers)} seeds for {len(prompts)} prompts; give one for each, or none")
+    if isinstance(options.get("stop"), Iterator):
+        options["stop"] = list(options["stop"])  # which every text reads
     model = as_model(model)
     drafter = load(drafter) if isinstance(drafter, str | Path) else drafter
     of_chats = {"date", "template_vars"}  # which a prompt of ids may not have

@@ -68,6 +68,12 @@ def test_a_stop_text_ends_its_text_and_no_other(target: refspec.Model) -> None:
     assert outs[0].finish_reason == "stop"
 
 
+def test_a_stop_that_can_be_read_but_once_is_for_all_texts(target: refspec.Model) -> None:
+    stop = range(1, 1024)  # nearly every token
+    outs = refspec.generate_batch(target, PROMPTS, max_new_tokens=5, stop=iter(stop))
+    assert {(len(out.tokens), out.finish_reason) for out in outs} == {(1, "stop")}
+
+
 # --- what is wrong with one ---
 
 
