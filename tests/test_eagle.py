@@ -277,7 +277,7 @@ def test_damage_is_named(tmp_path: Path, target: refspec.Model) -> None:
     damages: dict[str, dict[str, Any]] = {
         "lacks the tensor fc.weight": {name: each for name, each in whole.items() if name != "fc.weight"},
         "lacks the tensor ids": {name: each for name, each in whole.items() if name != "ids"},
-        "ids are not different ones of 0 to 263": whole | {"ids": whole["ids"][::-1].copy()},
+        "ids are not different ids of 0 to 263": whole | {"ids": whole["ids"][::-1].copy()},
         "fc.weight holds NaN": whole | {"fc.weight": whole["fc.weight"] * np.float32(np.nan)},
         "has no use for, such as more": whole | {"more": np.ones(1, np.float32)},
         "fc.weight has shape": whole | {"fc.weight": whole["fc.weight"][:, :3].copy()},

@@ -16,26 +16,13 @@ from speculators import change, write_speculator
 
 import refspec
 from refspec.arrays import Array
+from refspec.cli.main import main
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
 from refspec.errors import BadArgument, BadConfig, BadWeights, RefspecError, UnsupportedModel
-from refspec.models.cached_lm import CachedLM, common_prefix
 from refspec.models.sampling import Sampling
 from refspec.models.speculator import SpeculatorDrafter, speculator_drafter
 from refspec.transformer.mlp_speculator import load_mlp_speculator
-
-
-@pytest.fixture(autouse=True)
-def _features(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a target does not keep its features yet: computed again, for as much of the text as its cache holds."""
-    if not hasattr(CachedLM, "features"):
-        monkeypatch.setattr(CachedLM, "features", recomputed, raising=False)
-
-
-def recomputed(target: CachedLM, tokens: Tokens) -> Array:
-    read = common_prefix(target._tokens[: target.cache.length], tokens)
-    return features_of(target, tokens[:read]) if read else np.zeros((0, target.network.config.width), np.float32)
-
 
 # ---- the law, over fractions: a table for a head, which reads a table for a state
 
@@ -135,7 +122,7 @@ def folder_and_target(tmp_path: Path, config: dict[str, Any] = LLAMA, **more: An
     return head, target
 
 
-def features_of(target: refspec.Model | CachedLM, tokens: Tokens) -> Array:
+def features_of(target: refspec.Model, tokens: Tokens) -> Array:
     """[n, d]: what the head sees, by a pass whose head hands on what it sees."""
     network = replace(target.network, head=as_they_are)
     return network.forward(np.array(tokens), network.new_cache(), last=len(tokens))
@@ -238,11 +225,19 @@ def test_without_a_feature_nothing_is_drafted(tmp_path: Path) -> None:
         assert SpeculatorDrafter(head, known).propose(text, 4, refspec.Tape([])).tokens == ()
 
 
-# ---- folders
+# ---- folders, as they are given
 
 
-def made(folder: Path) -> Any:
-    return lambda target: speculator_drafter(folder, target)
+@pytest.mark.parametrize("config", [GPT2, BIGCODE, LLAMA], ids=["gpt2", "gpt_bigcode", "llama"])
+def test_the_feature_is_what_the_head_of_the_target_reads(config: dict[str, Any], tmp_path: Path) -> None:
+    target = refspec.load(write_folder(tmp_path, config), dtype=np.float64)
+    lm = target.language_model()
+    lm.features(())  # from now on they are kept
+    for read in (TEXT[:2], TEXT[:5]):
+        lm.probs(read)
+        kept = lm.features(TEXT)
+        # float64, in one pass or two
+        assert np.abs(kept - features_of(target, read)).max() < 1e-12
 
 
 @pytest.mark.parametrize("config", [GPT2, BIGCODE, LLAMA], ids=["gpt2", "gpt_bigcode", "llama"])
@@ -252,7 +247,7 @@ def test_a_folder_is_a_drafter(config: dict[str, Any], tmp_path: Path) -> None:
     target = refspec.load(tmp_path / "target", row_invariant=True)
     asked: dict[str, Any] = {"max_new_tokens": 40, "temperature": 0, "stop": []}
     plain = refspec.generate(target, TEXT, **asked)
-    drafted = refspec.generate(target, TEXT, drafter=made(folder), gamma=5, **asked)
+    drafted = refspec.generate(target, TEXT, drafter=folder, gamma=5, **asked)
     assert drafted.tokens == plain.tokens
     assert drafted.rounds[0].drafted == 0  # nothing is known before the first pass
     assert {each.drafted for each in drafted.rounds[1:-3]} == {3}  # its n_predict, until the end is near
@@ -265,7 +260,7 @@ def test_a_sampled_text_depends_on_its_seed_alone(tmp_path: Path) -> None:
         "temperature": 0.9,
         "top_p": 0.9,
         "stop": [],
-        "drafter": made(folder),
+        "drafter": folder,
         "seed": 5,
     }
     once, again = (refspec.generate(target, TEXT, **asked) for _ in range(2))
@@ -273,6 +268,21 @@ def test_a_sampled_text_depends_on_its_seed_alone(tmp_path: Path) -> None:
     assert once.stats.drafted > 10
     adaptive = refspec.generate(target, TEXT, gamma="auto", **asked)
     assert len(adaptive.tokens) == 24
+
+
+def test_the_command_line_takes_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = folder_and_target(tmp_path, ids=list(range(0, 259, 2)))
+    common = ["generate", "--model", str(tmp_path / "target"), "--temperature", "0", "--max-new-tokens", "12", "--row-invariant"]
+    assert main([*common, "Hi!Hi"]) == 0
+    plain = capsys.readouterr()
+    assert main([*common, "--draft", str(folder), "Hi!Hi"]) == 0
+    drafted = capsys.readouterr()
+    assert drafted.out == plain.out
+    assert "acceptance rate" in drafted.err
+    assert main(["generate", "--model", "tiny-target", "--draft", str(folder), "x"]) == 2
+    refusal = capsys.readouterr()
+    assert (refusal.out, refusal.err.count("\n")) == ("", 1)
+    assert "is a draft head for another target: its emb_dim is 32, and this target's is 160" in refusal.err
 
 
 @pytest.fixture

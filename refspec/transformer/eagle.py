@@ -20,7 +20,7 @@ import numpy as np
 
 from refspec.arrays import Array
 from refspec.brief import brief, counted, short
-from refspec.errors import BadConfig, BadWeights
+from refspec.errors import BadConfig
 from refspec.files import read_json
 from refspec.transformer.cache import KVCache
 from refspec.transformer.linear import Linear, linear
@@ -85,7 +85,7 @@ def load_eagle(folder: Path, target: Llama) -> Eagle:
             whose = short(given.get("target", "another target"))
             raise BadConfig(f"{folder} is a head for {whose}, with {name} {short(given.get(name))}; this target has {value}")
     checkpoint = Checkpoint(folder, target.dtype)
-    ids = read_ids(folder, checkpoint, config.vocab_size)
+    ids = checkpoint.ids("ids", config.vocab_size)
     d, invariant = config.width, target.row_invariant
     layer = load_layer(config, checkpoint, "layer", row_invariant=invariant)
     join = linear(checkpoint.read("fc.weight", d, 2 * d), row_invariant=invariant)
@@ -94,18 +94,3 @@ def load_eagle(folder: Path, target: Llama) -> Eagle:
     # a head that is not tied has given its rows away to a layout: a product with ones and zeros has them back, bit for bit
     rows = target.embedding[ids] if config.tied else target.head(np.eye(d, dtype=target.dtype))[:, ids].T
     return Eagle(decoder, join, linear(np.ascontiguousarray(rows), row_invariant=invariant), ids, config.layers)
-
-
-def read_ids(folder: Path, checkpoint: Checkpoint, vocab_size: int) -> Array:
-    """[w], ascending and without twins. Raises BadWeights for others."""
-    from safetensors import safe_open
-
-    header = checkpoint.headers.get("ids")
-    if header is None or header.dtype != "I32" or len(header.shape) != 1:
-        raise BadWeights(f"{folder} lacks the tensor ids, of 32-bit whole numbers; it says which tokens the head knows")
-    with safe_open(header.file, framework="np") as file:
-        ids: Array = file.get_tensor("ids").astype(np.int64)
-    checkpoint.ignore("ids")
-    if not len(ids) or (np.diff(ids) <= 0).any() or ids[0] < 0 or ids[-1] >= vocab_size:
-        raise BadWeights(f"{folder}: ids are not different ones of 0 to {vocab_size - 1}, in order; train the head again")
-    return ids
