@@ -211,6 +211,17 @@ def test_a_factored_head_is_its_product(config: dict[str, Any], ids: list[int] |
         load_mlp_speculator(change(folder, {"tie_weights": False}), target.network)
 
 
+def test_what_the_benchmark_measures_of_a_head_and_of_a_lookup(tmp_path: Path) -> None:
+    from refspec.bench.costs import drafter_cost
+
+    folder, target = folder_and_target(tmp_path)
+    lm = target.language_model()
+    head, lookup = (drafter_cost(lm, each, 3) for each in (speculator_drafter(folder, lm), refspec.NgramDrafter()))
+    assert (head.lookup, lookup.lookup) == (False, True)
+    assert head.c.median > 0
+    assert lookup.ms.median > 0
+
+
 def test_without_a_feature_nothing_is_drafted(tmp_path: Path) -> None:
     folder, target = folder_and_target(tmp_path)
 

@@ -8,6 +8,7 @@ import numpy as np
 from refspec.bench.clock import Spread, alternate, ratios
 from refspec.bench.passes import CONTEXTS, Pass, ids, in_ms
 from refspec.decoding.chance import Seeded
+from refspec.decoding.draft import Drafter
 from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.draft.profile import Profile
 from refspec.models.cached_lm import CachedLM
@@ -105,6 +106,21 @@ def rows_at_once(target: CachedLM, before: int, rows: int) -> Pass:
 def model_cost(target: CachedLM, draft: CachedLM, times: int) -> DraftCost:
     before = min(BEFORE, target.context - 1, draft.context - 1)
     return draft_cost(rows_at_once(draft, before, 1), target, before, times, lookup=False)
+
+
+def drafter_cost(target: CachedLM, drafter: Drafter, times: int) -> DraftCost:
+    """A token of a draft of four, behind a text that the target has read; the whole call, where nothing is drawn."""
+    text = ids(min(BEFORE, target.context - 1) + 1, target.vocab_size)
+    drafter.propose(text, 4, Seeded(0))  # a head has the target keep its features from now on
+    target.probs(text)
+    draft = drafter.propose(text, 4, Seeded(0))
+
+    def guess() -> float:
+        started = time.perf_counter()
+        drafter.propose(text, 4, Seeded(0))
+        return (time.perf_counter() - started) / (1 if draft.probs is None else len(draft.tokens))
+
+    return draft_cost(guess, target, len(text) - 1, times, lookup=draft.probs is None)
 
 
 def lookup_cost(target: CachedLM, times: int) -> DraftCost:

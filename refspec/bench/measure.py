@@ -152,10 +152,12 @@ def single_passes(setup: Setup, pair: Pair, most: int, show: Show) -> Passes:
         targets[True] = load(pair.name, row_invariant=True).language_model(temperature=setup.temperature)
     curves = costs.curves(targets, most, runs)
     del targets  # and with it the second copy of the weights
-    if pair.draft is None:
-        draft_cost = costs.lookup_cost(target, runs)
-    else:
+    if pair.draft is not None:
         draft_cost = costs.model_cost(target, drafting(pair.draft, target), runs)
+    elif pair.made is not None:
+        draft_cost = costs.drafter_cost(target, pair.made(target), runs)
+    else:
+        draft_cost = costs.lookup_cost(target, runs)
     show(table.curves(curves, draft_cost, roofline.least_ms))
     contexts, lookups = passes.context_costs(model, runs), costs.lookup_costs(runs)
     show(table.contexts(contexts, lookups))
