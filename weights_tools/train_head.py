@@ -24,7 +24,7 @@ from refspec.errors import BadArgument
 from refspec.transformer.config import LlamaConfig
 from weights_tools.checkpoint import replace_atomically
 from weights_tools.heads import build, linear_guess
-from weights_tools.mlp_head import write_mlp
+from weights_tools.mlp_head import write_factored
 from weights_tools.model_folder import claim
 from weights_tools.optimiser import descend, optimisers
 from weights_tools.run_log import Row
@@ -150,7 +150,7 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
 
     def save() -> None:
         if settings.kind == "mlp":
-            write_mlp(out, module, ids, target_folder.name, embedding, target.lm_head.weight)
+            write_factored(out, module, ids, target_folder.name, target.config.vocab_size)
         else:
             write_eagle(out, module, ids, target_folder.name, target.config, made_of)
 
