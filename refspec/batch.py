@@ -17,7 +17,7 @@ from refspec.errors import BadArgument, RefspecError, VocabularyMismatch
 from refspec.generate import Output, Run, stream
 from refspec.given import AnyDrafter, AnyModel, as_model, own, own_model
 from refspec.models.chat import Messages
-from refspec.models.model import load
+from refspec.models.drafts import load_draft
 from refspec.numeric import whole
 
 
@@ -56,7 +56,7 @@ def generate_batch(
     if isinstance(options.get("stop"), Iterator):
         options["stop"] = list(options["stop"])  # which every text reads
     model = as_model(model)
-    drafter = load(drafter) if isinstance(drafter, str | Path) else drafter
+    drafter = load_draft(drafter) if isinstance(drafter, str | Path) else drafter
     of_chats = {"date", "template_vars"}  # which a prompt of ids may not have
     start(model, (0,), drafter, 0, {name: value for name, value in options.items() if name not in of_chats})
     begin = [partial(start, model, prompt, drafter, seed, options) for prompt, seed in zip(prompts, numbers, strict=True)]

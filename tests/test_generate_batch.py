@@ -68,6 +68,14 @@ def test_a_stop_text_ends_its_text_and_no_other(target: refspec.Model) -> None:
     assert outs[0].finish_reason == "stop"
 
 
+def test_a_draft_is_named_as_for_one_text(target: refspec.Model) -> None:
+    """By a model's name, or auto for the best that the package has."""
+    for name in ("tiny-draft", "auto"):
+        asked = {"drafter": name, "max_new_tokens": 6, "temperature": 0}
+        outs = refspec.generate_batch(target, PROMPTS, **asked)
+        assert [out.tokens for out in outs] == [out.tokens for out in alone(target, **asked)]
+
+
 def test_a_stop_that_can_be_read_but_once_is_for_all_texts(target: refspec.Model) -> None:
     stop = range(1, 1024)  # nearly every token
     outs = refspec.generate_batch(target, PROMPTS, max_new_tokens=5, stop=iter(stop))

@@ -10,6 +10,7 @@ from refspec.decoding.draft.profile import Profile
 from refspec.decoding.verify import RULES
 from refspec.generate import generate
 from refspec.given import AnyDrafter
+from refspec.models.drafts import load_draft
 from refspec.models.model import Model, load
 from refspec.models.profiles import conditions
 from refspec.sweep.plan import Cell, digest
@@ -20,6 +21,11 @@ Row = dict[str, Any]
 @cache
 def loaded(name: str, row_invariant: bool) -> Model:
     return load(name, row_invariant=row_invariant)
+
+
+@cache
+def loaded_draft(name: str, row_invariant: bool) -> AnyDrafter:
+    return load_draft(name, row_invariant=row_invariant)
 
 
 def run(cell: Cell) -> Row:
@@ -44,7 +50,7 @@ def made(cell: Cell) -> Row:
     model = loaded(asked.pop("model"), row_invariant := asked.pop("row_invariant"))
     draft, rule, profile = asked.pop("draft"), RULES[asked.pop("verify")], asked.pop("profile", None)
     drafters: dict[str, AnyDrafter] = {"none": None, "ngram": NgramDrafter()}
-    drafter = drafters[draft] if draft in drafters else loaded(draft, row_invariant)
+    drafter = drafters[draft] if draft in drafters else loaded_draft(draft, row_invariant)
     out = generate(model, asked.pop("prompt"), drafter=drafter, verify=rule, profile=profile and as_profile(profile), **asked)
     return {
         "machine": conditions(model),
