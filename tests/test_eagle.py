@@ -185,6 +185,17 @@ def test_greedy_texts_are_those_of_plain_decoding(tmp_path: Path, head_folder: P
     assert refspec.generate(model, [4, 5, 6], drafter=both, gamma="auto", **options).tokens == plain_text.tokens
 
 
+def test_each_text_of_a_batch_has_a_head_of_its_own(tmp_path: Path, head_folder: Path) -> None:
+    model = refspec.load(write_folder(tmp_path / "target", tokenizer=False), row_invariant=True)
+    prompts, options = [[4, 5, 6], [7], [8, 9]], {"max_new_tokens": 20, "temperature": 1.0, "stop": (), "gamma": 2}
+    alone = [refspec.generate(model, each, drafter=head_folder, seed=i, **options) for i, each in enumerate(prompts)]
+    together = refspec.generate_batch(model, prompts, drafter=head_folder, **options)
+    assert [out.tokens for out in together] == [out.tokens for out in alone]
+    assert sum(each.drafted for out in together for each in out.rounds) > 20
+    with pytest.raises(BadArgument, match="a head reads the features of one target; give the head's folder"):
+        refspec.generate_batch(model, prompts, drafter=eagle_drafter(head_folder, model.language_model()), **options)
+
+
 # ---- the law, on rationals: a table of states for a target, a table of laws for a head
 
 

@@ -57,6 +57,9 @@ class EagleDrafter:
     def __repr__(self) -> str:
         return brief(self, repr(self.head), repr(self.sampling))
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise BadArgument("a head reads the features of one target; give the head's folder")
+
     OVERHEAD = 0.02  # of a plain step, in calls of small products
 
     def cost(self, tokens: Tokens) -> float:

@@ -89,6 +89,9 @@ class SpeculatorDrafter:
         """What a drafted token costs, in plain decode steps: by the weights that are read for it."""
         return self.speculator.share + self.OVERHEAD
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise BadArgument("a head reads the features of one target; give the head's folder")
+
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         n, features = len(tokens), self.target.features(tokens)
         if n < 2 or len(features) < n - 1:
