@@ -23,6 +23,8 @@ from refspec.proof import distance, exact, interval, theory
 from refspec.transformer import ops, plain
 
 MODULES = sorted(each.name for each in pkgutil.walk_packages(refspec.__path__, "refspec.") if not each.name.endswith("__main__"))
+# They import torch or another engine: run with the peers, where that is installed.
+ENGINES = ("refspec.conformance.torch_draws", "refspec.conformance.mlx_draws", "refspec.conformance.adapters.")
 WITH_METHODS = (model.Model, tokenizer.Tokenizer, Run, Output)
 
 NO_EXAMPLE = {
@@ -63,12 +65,19 @@ def public() -> dict[str, Any]:
 PUBLIC = public()
 
 
-@pytest.mark.parametrize("name", ["refspec", *MODULES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.peers if name.startswith(ENGINES) else ()) for name in ("refspec", *MODULES)]
+)
 def test_examples_run(name: str) -> None:
     """Each with nothing in scope but what it imports itself."""
     if name.startswith(("refspec.bench.plots", "refspec.plot")):
         pytest.importorskip("matplotlib", reason="needs the optional extra: pip install '.[plot]'")
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not name.startswith(ENGINES):
+            raise
+        pytest.skip(f"needs {error.name}")
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     with np.printoptions(legacy=False, precision=8, suppress=False, linewidth=130):
         for test in doctest.DocTestFinder(exclude_empty=True).find(module, name, globs={}):

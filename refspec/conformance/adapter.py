@@ -51,7 +51,8 @@ class Dialect:
     (slower, and right). block: a later drafted token can decide on an earlier one. lossy: it does not claim the target's law.
     batched: `Case.batch` may hold other prompts. padded: rows may be longer than there are tokens (`Case.vocab_size`).
     kv_dtype: the coarsest number type on the way to a row. stops, prompts: whether it takes stop tokens, and prompts of more
-    than one token.
+    than one token. merge_from: texts of so many new tokens are followed round by round, where equal ones merge; fewer for an
+    engine that draws what it throws away.
 
     >>> from refspec.conformance.adapter import Dialect
     >>> Dialect("mine", draws_intercepted=True, seeds_in=True).levels
@@ -75,6 +76,7 @@ class Dialect:
     padded: bool = False
     stops: bool = True
     prompts: bool = True
+    merge_from: int = 5
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():

@@ -18,15 +18,22 @@ Outcome = TypeVar("Outcome", bound=Hashable)
 
 
 class _Drawn:
-    """What is known of one uniform so far: it lies in [low, high)."""
+    """What is known of one uniform so far: it lies in [low, high), or has run a race (`races.py`)."""
 
     def __init__(self, branch: Branch) -> None:
-        self._branch = branch
+        self.branch = branch
         self._low, self._high = Fraction(0), Fraction(1)
+        self.raced = False
+
+    @property
+    def fresh(self) -> bool:
+        return self._low == 0 and self._high == 1 and not self.raced
 
     def below(self, threshold: Fraction) -> bool:
+        if self.raced:
+            raise BadArgument("the engine asked a draw for more after it had run a race; what is left of it is not answered")
         cut = min(max(threshold, self._low), self._high)
-        below = self._branch.ask(lambda: (cut - self._low, self._high - cut)) == 0
+        below = self.branch.ask(lambda: (cut - self._low, self._high - cut)) == 0
         if below:
             self._high = cut
         else:
@@ -45,23 +52,23 @@ class UndrawnUniform:
     __array_ufunc__ = None  # NumPy's scalars leave arithmetic to this class, and its functions refuse it
 
     def __init__(self, drawn: _Drawn, scale: Fraction = Fraction(1), shift: Fraction = Fraction(0)) -> None:
-        self._drawn, self._scale, self._shift = drawn, scale, shift
+        self.drawn, self.scale, self.shift = drawn, scale, shift
 
     def __mul__(self, other: Any) -> "UndrawnUniform":
-        by = _fraction(other)
-        return UndrawnUniform(self._drawn, self._scale * by, self._shift * by)
+        by = as_fraction(other)
+        return UndrawnUniform(self.drawn, self.scale * by, self.shift * by)
 
     def __truediv__(self, other: Any) -> "UndrawnUniform":
-        return self * (1 / _fraction(other))
+        return self * (1 / as_fraction(other))
 
     def __add__(self, other: Any) -> "UndrawnUniform":
-        return UndrawnUniform(self._drawn, self._scale, self._shift + _fraction(other))
+        return UndrawnUniform(self.drawn, self.scale, self.shift + as_fraction(other))
 
     def __neg__(self) -> "UndrawnUniform":
         return self * -1
 
     def __sub__(self, other: Any) -> "UndrawnUniform":
-        return self + -_fraction(other)
+        return self + -as_fraction(other)
 
     def __rsub__(self, other: Any) -> "UndrawnUniform":
         return -self + other
@@ -70,20 +77,20 @@ class UndrawnUniform:
 
     def __lt__(self, other: Any) -> bool:
         if isinstance(other, UndrawnUniform):
-            return self._less(other) < other._shift
+            return self._less(other) < other.shift
         if _infinite(other):
             return bool(other > 0)
-        threshold = _fraction(other)
-        if self._scale == 0:
-            return self._shift < threshold
-        cut = (threshold - self._shift) / self._scale
-        return self._drawn.below(cut) == (self._scale > 0)
+        threshold = as_fraction(other)
+        if self.scale == 0:
+            return self.shift < threshold
+        cut = (threshold - self.shift) / self.scale
+        return self.drawn.below(cut) == (self.scale > 0)
 
     def __gt__(self, other: Any) -> bool:
         if isinstance(other, UndrawnUniform):
-            return self._less(other) > other._shift
-        if self._scale == 0:
-            return bool(other < 0) if _infinite(other) else self._shift > _fraction(other)
+            return self._less(other) > other.shift
+        if self.scale == 0:
+            return bool(other < 0) if _infinite(other) else self.shift > as_fraction(other)
         return not self < other
 
     def __le__(self, other: Any) -> bool:
@@ -94,17 +101,17 @@ class UndrawnUniform:
 
     def _less(self, other: "UndrawnUniform") -> "UndrawnUniform":
         """Without other's multiple of the uniform, which has to be the same one: NumPy's searchsorted compares u with itself."""
-        if other._drawn is not self._drawn:
-            _refused()
-        return UndrawnUniform(self._drawn, self._scale - other._scale, self._shift)
+        if other.drawn is not self.drawn:
+            refused()
+        return UndrawnUniform(self.drawn, self.scale - other.scale, self.shift)
 
     def _refuse(self, *_: Any) -> NoReturn:
-        _refused()
+        refused()
 
     __float__ = __int__ = __bool__ = __index__ = __eq__ = __ne__ = __hash__ = __round__ = __pow__ = _refuse
 
 
-def _refused() -> NoReturn:
+def refused() -> NoReturn:
     raise BadArgument(
         "the engine used an undrawn uniform for something other than + - * / by a number or a comparison with one; "
         "what is answered is written in refspec/conformance/answered.py"
@@ -113,11 +120,11 @@ def _refused() -> NoReturn:
 
 def _infinite(number: Any) -> bool:
     if not isinstance(number, (int, float, np.number, Fraction)):
-        _refused()
+        refused()
     return math.isinf(number)
 
 
-def _fraction(number: Any) -> Fraction:
+def as_fraction(number: Any) -> Fraction:
     if _infinite(number) or math.isnan(number):
         raise BadArgument(f"the engine combined a uniform with {number}; thresholds and factors are finite")
     return number if isinstance(number, Fraction) else Fraction(number.item() if isinstance(number, np.generic) else number)
@@ -147,7 +154,7 @@ class AnsweredGenerator:
         return [self.choice(population, p=weights) for _ in range(k)]
 
     def _weighed(self, weights: Any) -> int:
-        return self.branch.ask(lambda: [_fraction(weight) for weight in weights])
+        return self.branch.ask(lambda: [as_fraction(weight) for weight in weights])
 
     def __getattr__(self, name: str) -> NoReturn:
         raise BadArgument(f"the engine drew with {name}(); what can be answered is random(), choice(p=...) and choices(weights)")

@@ -14,7 +14,6 @@ from refspec.conformance.judges import JUDGES, Observed
 from refspec.decoding.lm import Tokens
 from refspec.errors import RefspecError
 
-LONG = 5  # tokens from which on a text is followed round by round, or not at all
 FAILS = ("deviates", "vacuous")
 
 
@@ -139,7 +138,8 @@ def observed(engine: Answered, case: Case, merges: bool = True) -> Observed:
     >>> observed(Own(), CHECKS["one-round-law"].cases[0]).accepted
     Fraction(5, 8)
     """
-    if merges and case.max_new_tokens >= LONG:
+    carries = case.repetition_penalty != 1  # a processor may remember more than the text, and then equal texts do not merge
+    if merges and not carries and case.max_new_tokens >= engine.dialect.merge_from:
         if not engine.dialect.round_by_round:
             raise Skip("it cannot be driven round by round, and this text has too many branches")
         return _merged(cast(AnsweredRounds, engine), case)
