@@ -50,8 +50,8 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "the norm of a Llama's MLP before its attention": (LLAMA, "rms_norm(x, layer.attention_norm", "rms_norm(x, layer.mlp_norm"),
     "no norm before the head": (
         LLAMA,
-        "self.head(rms_norm(x[packed.looked_at], self.norm, config.norm_eps))",
-        "self.head(x[packed.looked_at])",
+        "packed.keep(rms_norm(x[packed.needed], self.norm, config.norm_eps))",
+        "packed.keep(x[packed.needed])",
     ),
     "norms after the sum, as in the first transformer": (
         GPT2,
