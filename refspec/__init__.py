@@ -23,6 +23,7 @@ from refspec.decoding.lm import LanguageModel, TableLM
 from refspec.decoding.round import Generation, Round
 from refspec.errors import RefspecError
 from refspec.generate import Output, generate, stream
+from refspec.models.from_torch import from_torch
 from refspec.models.model import Model, load
 from refspec.models.sampling import Sampling
 from refspec.proof import distance, exact, theory
@@ -58,6 +59,7 @@ __all__ = [
     "distance",
     "draft",
     "exact",
+    "from_torch",
     "generate",
     "generate_batch",
     "law",

@@ -105,7 +105,9 @@ assert len(out.tokens) == 6
     subprocess.run([sys.executable, "-c", WALL + program], check=True)
 
 
-@pytest.mark.parametrize("command", ["", "generate", "trace", "prove", "conform", "bench", "calibrate", "models", "demo"])
+@pytest.mark.parametrize(
+    "command", ["", "generate", "trace", "prove", "conform", "compare", "golden", "bench", "calibrate", "models", "demo"]
+)
 def test_help_is_there_where_only_numpy_exists(command: str) -> None:
     program = f"from refspec.cli.main import main; main({[*command.split(), '--help']})"
     said = subprocess.run([sys.executable, "-c", WALL + program], check=True, capture_output=True, text=True)

@@ -37,6 +37,8 @@ NO_EXAMPLE = {
     # needs a model that the package does not hold: one with a chat template, a Llama
     "Tokenizer.chat",
     "llama",
+    # needs PyTorch: tests/peers/test_from_torch.py runs it
+    "from_torch",
 }
 
 

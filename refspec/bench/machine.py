@@ -16,8 +16,6 @@ from refspec.arrays import Array
 from refspec.bench.clock import Spread
 from refspec.models.profiles import processor
 from refspec.transformer.blas import blas_kernel, blas_threads
-from refspec.transformer.gpt2 import GPT2
-from refspec.transformer.llama import Llama
 
 MATRIX = 98_304, 1_024  # float32, 403 MB: larger than nearly every last-level cache
 SMALL = 64_000_000  # bytes: weights below this may stay in the cache, where the roofline is no bound
@@ -86,8 +84,8 @@ def roofline(seconds: list[float], weight_bytes: int) -> Roofline:
     return Roofline(rate, matrix_bytes, weight_bytes / rate.median / 1e6, weight_bytes < SMALL)
 
 
-def weight_bytes(network: GPT2 | Llama) -> int:
-    """Bytes of weights that one token reads: all, except the tables of which it takes a row."""
+def weight_bytes(network: Any) -> int:
+    """Bytes of weights that one token of a GPT2 or Llama reads: all, except the tables of which it takes a row."""
     read = (getattr(network, each.name) for each in fields(network) if each.name not in ("positions", "embedding"))
     return sum({id(each): each.nbytes for value in read for each in arrays_in(value)}.values())
 

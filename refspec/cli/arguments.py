@@ -108,6 +108,20 @@ examples:
   refspec conform --adapter my_engine.py:engine --level exact --junit report.xml
   refspec conform --command 'node engine.mjs'"""
 
+COMPARE = """\
+Find the first module where another implementation of a model differs from this one by more than rounding explains. Its
+activations, of float32, lie in a file of safetensors under Hugging Face's names of modules, with the tokens as input_ids;
+docs/conformance.md says how to write one. Exit code 0: none differs, 1: one does, 2: they cannot be compared."""
+
+COMPARE_EPILOG = """\
+examples:
+  refspec golden --model tiny-target --ids 12,7,30 --out golden.safetensors
+  refspec compare --model tiny-target --activations golden.safetensors"""
+
+GOLDEN = """\
+Write what each module computes from a text, in float64, under Hugging Face's names. With --rounds, also the cache after so many
+greedy rounds of prompt lookup (gamma 4), some of whose guesses were rejected and rolled back."""
+
 ABOUT_RULES = {
     "token": "accept each drafted token with probability min(1, p / q): the paper's rule",
     "block": "decide on the draft as a whole; on average, accepts at least as many tokens as token",
@@ -284,6 +298,17 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--xfail", metavar="FILE", help="known deviations, as JSON; one that does not occur fails the run")
     command.add_argument("--json", action="store_true", help="print one JSON object instead; with --level all, a list")
     command.add_argument("--junit", metavar="FILE", help="write the findings there as JUnit's XML")
+
+    command = add("compare", "find the module where another implementation differs", COMPARE, COMPARE_EPILOG)
+    command.add_argument("--model", required=True, help="a folder, or a name that `refspec models` lists")
+    command.add_argument("--activations", required=True, metavar="FILE", help="theirs, as safetensors")
+    command.add_argument("--json", action="store_true", help="print one JSON object instead, with every module")
+
+    command = add("golden", "write what each module of a model computes", GOLDEN)
+    command.add_argument("--model", required=True, help="a folder, or a name that `refspec models` lists")
+    command.add_argument("--ids", required=True, help="the text, as token ids with commas between")
+    command.add_argument("--rounds", type=int, default=0, metavar="N", help="add the cache after N rounds (%(default)s: none)")
+    command.add_argument("--out", required=True, metavar="FILE", help="the file to write; one of that name is replaced")
 
     add_bench(add("bench", "measure this machine, and what speculation gains on it", BENCH, BENCH_EPILOG))
     command = add("calibrate", "measure once what --gamma auto goes by", CALIBRATE, CALIBRATE_EPILOG)

@@ -16,6 +16,7 @@ from refspec.models import home
 from refspec.models.cached_lm import CachedLM, check_ids, finite_logits, tokens_of
 from refspec.models.sampling import Sampling
 from refspec.models.tokenizer import Tokenizer
+from refspec.models.torch_network import TorchConfig, TorchNetwork
 from refspec.transformer.config import GPT2Config, LlamaConfig, read_config, size_of
 from refspec.transformer.gpt2 import GPT2, load_gpt2
 from refspec.transformer.llama import Llama, load_llama
@@ -34,7 +35,7 @@ class Model:
     """
 
     name: str
-    network: GPT2 | Llama
+    network: GPT2 | Llama | TorchNetwork
     tokenizer: Tokenizer | None
     end_tokens: tuple[int, ...]
 
@@ -47,7 +48,7 @@ class Model:
         return brief(self, short(self.name), size_of(self.config))
 
     @property
-    def config(self) -> GPT2Config | LlamaConfig:
+    def config(self) -> GPT2Config | LlamaConfig | TorchConfig:
         """What the mathematics needs to know: layers, widths, context and the like.
 
         >>> import refspec

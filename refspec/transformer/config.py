@@ -76,8 +76,13 @@ class LlamaConfig:
 Config = GPT2Config | LlamaConfig
 
 
-def size_of(config: Config) -> str:
-    """The family, how deep and wide the network is, and how much it can read and say: what tells models apart."""
+def size_of(config: object) -> str:
+    """The family, how deep and wide the network is, and how much it can read and say: what tells models apart.
+
+    Of another kind of network, what its configuration says as `str`.
+    """
+    if not isinstance(config, Config):
+        return str(config)
     sizes = f"{counted(config.layers, 'layer')} x {config.width}, {counted(config.vocab_size, 'token')}"
     return f"{config.model_type}, {sizes}, context {config.context:,}"
 

@@ -61,7 +61,7 @@ def tensor_headers(folder: Path) -> dict[str, Header]:
     return headers
 
 
-def file_headers(path: Path) -> dict[str, Header]:
+def file_headers(path: Path, remedy: str = "fetch the model again") -> dict[str, Header]:
     """The tensors of one safetensors file. Raises BadWeights for a file that is truncated, overlong or malformed."""
     from safetensors import SafetensorError, safe_open
 
@@ -78,7 +78,7 @@ def file_headers(path: Path) -> dict[str, Header]:
             file.seek(8)
             header = strict_json(file.read(length))
     except (SafetensorError, OSError, ValueError) as error:
-        raise BadWeights(f"{path} is damaged ({error}); fetch the model again") from None
+        raise BadWeights(f"{path} is damaged ({error}); {remedy}") from None
     header.pop("__metadata__", None)
     return {
         name: Header(entry["dtype"], tuple(entry["shape"]), path, 8 + length + entry["data_offsets"][0])
