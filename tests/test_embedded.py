@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 import refspec
+from refspec.files import read_json
 from refspec.models import home
+from refspec.models.drafts import best_for
+from refspec.models.table_file import read_table
 
 TEXT = "ROMEO:\nWhat light is this, that through the window breaks?\n"
 
@@ -43,6 +46,24 @@ def test_the_draft_is_accepted_as_often_as_its_overlap_says(pair: tuple[refspec.
     assert out.stats.acceptance_rate is not None
     assert abs(out.stats.acceptance_rate - np.mean(overlaps)) < 0.1
     assert out.stats.acceptance_rate > 0.6
+
+
+def test_the_drafts_for_smollm2_are_small_and_say_what_they_are() -> None:
+    folders = [home.find(name) for name in home.EMBEDDED_DRAFTS]
+    assert sum(path.stat().st_size for folder in folders for path in folder.iterdir()) < 12e6
+    for folder in folders:
+        about = read_json(folder / "config.json")
+        assert (about["target"], about["vocab_size"]) == ("smollm2-135m", 49152)
+        assert about["texts"] > 1000
+        assert about["tokens"] > 200_000
+
+
+def test_the_table_for_smollm2_knows_its_words() -> None:
+    table = read_table(home.find("smollm2-table"), 49152)
+    guess = table.guess((1, 9690, 198))  # <|im_start|>system and a line's end, with which each of its chats begins
+    assert guess is not None
+    assert guess.share > 0.9
+    assert "smollm2" not in repr(best_for(refspec.load("tiny-target").language_model()))
 
 
 @pytest.mark.peers

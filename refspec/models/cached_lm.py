@@ -117,6 +117,8 @@ class CachedLM:
 
         For draft heads. From the first call on they are kept, and rolled back with the cache.
         """
+        if not hasattr(self.cache, "keep_features"):
+            raise BadArgument(f"{short(self.name)} keeps no features, which a draft head reads; load it by refspec.load")
         self.cache.keep_features(self.network.config.width)
         assert self.cache.features is not None
         return self.cache.features[: common_prefix(self._tokens[: self.cache.length], tokens)]

@@ -38,7 +38,10 @@ EMBEDDED = {
 }
 
 # Beside them, drafts for a target that is not inside.
-EMBEDDED_DRAFTS: dict[str, str] = {}
+EMBEDDED_DRAFTS = {
+    "smollm2-table": "what SmolLM2 135M usually says next: an n-gram table of its own text",
+    "smollm2-head": "an EAGLE head for SmolLM2 135M, trained on its own text",
+}
 
 
 def home() -> Path:

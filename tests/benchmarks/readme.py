@@ -19,6 +19,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "--ngram": {"drafter": refspec.NgramDrafter},
     "plain": {},
     "--ngram --gamma auto": {"drafter": refspec.NgramDrafter, "gamma": "auto"},
+    "--draft auto --gamma auto": {"drafter": "auto", "gamma": "auto"},
 }
 
 
