@@ -28,6 +28,7 @@ from refspec.decoding.round import Round
 from refspec.decoding.verify import RULES, is_exact
 from refspec.errors import BadProbabilities
 from refspec.generate import Piece
+from refspec.models import drafts
 from refspec.models.streaming import Stream
 
 PROMPT = "to be, or not to be, to be, or not"
@@ -96,7 +97,8 @@ def count_loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         loads.append(Path(name).name)
         return refspec.load(name, **options)
 
-    monkeypatch.setattr(engine, "load", load)
+    for module in (engine, drafts):
+        monkeypatch.setattr(module, "load", load)
     return loads
 
 
@@ -461,7 +463,8 @@ def test_row_invariance_is_asked_of_the_model_only_where_it_is_asked_for(
         asked.append(given)
         return refspec.load(name, **given)
 
-    monkeypatch.setattr(engine, "load", load)
+    for module in (engine, drafts):
+        monkeypatch.setattr(module, "load", load)
     assert run("generate", "x", "--model", folder, "--max-new-tokens", 1, *options)[0] == 0
     assert asked == [{"row_invariant": bool(options)}]
 
@@ -720,7 +723,8 @@ def test_too_little_memory_is_one_line(run: Run, folder: Path, monkeypatch: pyte
     def load(name: str, **options: Any) -> refspec.Model:
         raise MemoryError
 
-    monkeypatch.setattr(engine, "load", load)
+    for module in (engine, drafts):
+        monkeypatch.setattr(module, "load", load)
     assert_refused(run("generate", "x", "--model", folder), "not enough memory")
 
 
@@ -819,7 +823,8 @@ def test_ctrl_c_while_loading_is_one_line(run: Run, folder: Path, monkeypatch: p
     def load(name: str, **options: Any) -> refspec.Model:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "load", load)
+    for module in (engine, drafts):
+        monkeypatch.setattr(module, "load", load)
     assert run("generate", "x", "--model", folder) == (130, "", "refspec: interrupted\n")
 
 

@@ -79,7 +79,11 @@ class CachedLM:
 
     def new_rows(self, tokens: Tokens, last: int) -> int:
         """How many of the tokens are not remembered, or looked at again."""
-        return max(last, len(tokens) - common_prefix(self._tokens[: self.cache.length], tokens))
+        return max(last, len(tokens) - self._remembered(tokens))
+
+    def _remembered(self, tokens: Tokens) -> int:
+        """How many leading tokens the cache holds."""
+        return common_prefix(self._tokens[: self.cache.length], tokens)
 
     def fresh(self) -> "CachedLM":
         """The same for another text: with an empty cache of its own."""
@@ -121,7 +125,7 @@ class CachedLM:
             raise BadArgument(f"{short(self.name)} keeps no features, which a draft head reads; load it by refspec.load")
         self.cache.keep_features(self.network.config.width)
         assert self.cache.features is not None
-        return self.cache.features[: common_prefix(self._tokens[: self.cache.length], tokens)]
+        return self.cache.features[: self._remembered(tokens)]
 
 
 OVERFLOW: Any = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}  # NumPy's warnings: `finite` says it in one line

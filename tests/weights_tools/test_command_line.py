@@ -11,7 +11,7 @@ import pytest
 from refspec.errors import BadArgument
 from weights_tools.__main__ import main, parser
 from weights_tools.corpus import Corpus, encode, read_split, train_tokenizer
-from weights_tools.settings import MEANING, DistillSettings, TrainSettings
+from weights_tools.settings import MEANING, CollectSettings, DistillSettings, HeadSettings, TableSettings, TrainSettings
 
 COMMANDS = ("fetch", "inspect", "train", "distill", "evaluate")
 DISTILL = ["distill", "--target=tiny-target", "--draft=tiny-draft", "--corpus=text.txt", "--out=out"]
@@ -66,8 +66,9 @@ def test_help_says_what_it_is_and_ends_with_examples_that_parse(command: str, ca
 
 
 def test_settings_have_one_meaning_each_and_become_options() -> None:
-    named = vars(TrainSettings()) | vars(DistillSettings()) | {"threads": 1, "checkpoint_seconds": 120.0}
-    assert MEANING.keys() == named.keys()
+    kinds = (TrainSettings, DistillSettings, CollectSettings, HeadSettings, TableSettings)
+    named = {name for kind in kinds for name in vars(kind())} | {"threads", "checkpoint_seconds"}
+    assert MEANING.keys() == named
     options = parser().parse_args([*DISTILL, "--weight-decay=0.5", "--loss=kl", "--rounds=7"])
     assert (options.weight_decay, options.loss, options.rounds, options.batch) == (0.5, "kl", 7, DistillSettings().batch)
 

@@ -8,11 +8,27 @@ from typing import Any
 import pytest
 
 from refspec.errors import BadArgument
-from weights_tools.settings import MEANING, DistillSettings, TrainSettings, add_options, check, chosen
+from weights_tools.settings import (
+    MEANING,
+    CollectSettings,
+    DistillSettings,
+    HeadSettings,
+    TableSettings,
+    TrainSettings,
+    add_options,
+    check,
+    chosen,
+)
 
 WHOLE = (1, 2, 10**6), (0, -1, math.inf, math.nan)
 ALLOWED_AND_NOT: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     **dict.fromkeys("steps rounds layers width heads context sequences passes batch evaluate_every patience".split(), WHOLE),
+    **dict.fromkeys("tokens texts question answer least words".split(), WHOLE),
+    "orders": ((1, 8), (0, 9)),
+    "kind": (("eagle", "mlp"), ("", "Eagle", "eagle2")),
+    "depths": ((1, 6), (0, 7)),
+    "held_out": ((2, 10**6), (1, math.nan)),
+    "bfloat16": ((0, 1), (-1, 2)),
     "vocab": ((257, 258), (256, 0, math.inf, math.nan)),
     "length": ((8, 9), (7, math.inf, math.nan)),
     "draft_share": ((0.0, 0.5, 1.0), (-1e-9, 1 + 1e-9, math.nan)),
@@ -44,6 +60,13 @@ def test_a_width_is_divided_among_the_heads() -> None:
         TrainSettings(width=3, heads=12)
     with pytest.raises(BadArgument, match="lr is 0; it is above 0"):
         replace(DistillSettings(), lr=0)
+
+
+@pytest.mark.parametrize("kind", [CollectSettings, HeadSettings, TableSettings])
+def test_defaults_are_options_too(kind: Any) -> None:
+    command = argparse.ArgumentParser()
+    add_options(command, vars(kind()))
+    assert chosen(command.parse_args([]), kind) == kind()
 
 
 @pytest.mark.parametrize("kind", [TrainSettings, DistillSettings])
