@@ -72,6 +72,7 @@ sys.meta_path.insert(0, Wall())
 
 def test_the_lessons_begin_where_there_is_no_tokenizers_library() -> None:
     """As in a browser: the cells that import and load. CI runs whole lessons so."""
+    pytest.importorskip("matplotlib", reason="the lessons draw: pip install '.[notebooks]'")
     firsts = [next(each["source"] for each in cells(lesson) if each["cell_type"] == "code") for lesson in LESSONS]
     program = WALL + "\n".join(f"exec({first!r}, {{}})" for first in firsts)
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=120)
