@@ -19,8 +19,10 @@ from refspec.errors import BadArgument
 from refspec.models.cached_lm import CachedLM
 from refspec.models.chat import Messages
 from refspec.models.drafts import load_draft
+from refspec.models.eagle_drafter import EagleDrafter
 from refspec.models.model import Model, load
 from refspec.models.sampling import Sampling
+from refspec.models.speculator import SpeculatorDrafter
 from refspec.models.tokenizer import Tokenizer
 
 AnyModel = Model | LanguageModel | str | Path
@@ -72,6 +74,10 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
         made = CoupledDrafter(made) if verify is coupled else ModelDrafter(made)
     elif not hasattr(made, "propose") and not isinstance(made, type) and callable(made):
         made = made(target)
+    for each in getattr(made, "drafters", (made,)):
+        reads: Any = each.target if isinstance(each, EagleDrafter | SpeculatorDrafter) else target
+        if reads is not target:
+            raise BadArgument("a head reads the features of one target, and this one is another's; give the head's folder")
     if isinstance(made, type) or not hasattr(made, "propose"):
         raise BadArgument(f"the drafter is {short(given)}; give {DRAFTERS}")
     return made

@@ -23,6 +23,7 @@ from refspec.errors import BadArgument, BadConfig, BadWeights
 from refspec.models.drafts import load_draft
 from refspec.models.eagle_drafter import EagleDrafter, eagle_drafter
 from refspec.proof import exact
+from refspec.trace.passes import watched
 from refspec.transformer import plain
 from refspec.transformer.eagle import load_eagle
 
@@ -196,6 +197,21 @@ def test_each_text_of_a_batch_has_a_head_of_its_own(tmp_path: Path, head_folder:
         refspec.generate_batch(model, prompts, drafter=eagle_drafter(head_folder, model.language_model()), **options)
 
 
+def test_a_head_of_another_cache_is_refused(target: refspec.Model, head_folder: Path) -> None:
+    """It would read what nobody writes, and draft nothing without a word."""
+    elsewhere = eagle_drafter(head_folder, target.language_model())
+    for drafter in (elsewhere, Several(refspec.NgramDrafter(), elsewhere)):
+        with pytest.raises(BadArgument, match="this one is another's; give the head's folder"):
+            refspec.generate(target, [1, 2], drafter=drafter, max_new_tokens=3)
+
+
+def test_a_trace_has_the_heads_rounds(tmp_path: Path, head_folder: Path, target_folder: Path) -> None:
+    """A network that is watched is a Llama still."""
+    lm = watched(refspec.load(target_folder), "target", []).language_model(temperature=0)
+    out = refspec.speculative(lm, eagle_drafter(head_folder, lm), (1, 2), gamma=2, max_new_tokens=9, chance=refspec.Seeded(0))
+    assert sum(each.drafted for each in out.rounds) > 4
+
+
 # ---- the law, on rationals: a table of states for a target, a table of laws for a head
 
 
@@ -278,7 +294,7 @@ def test_a_head_of_another_target_is_refused(tmp_path: Path, head_folder: Path) 
     gpt2 = refspec.load(write_folder(tmp_path / "gpt2", GPT2, tokenizer=False))
     with pytest.raises(BadArgument, match="reads the features of a Llama"):
         eagle_drafter(head_folder, gpt2.language_model())
-    with pytest.raises(BadArgument, match="the target is TableLM"):
+    with pytest.raises(BadArgument, match="TableLM has none: leave it out"):
         eagle_drafter(head_folder, refspec.TableLM(TABLE))
 
 

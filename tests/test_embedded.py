@@ -1,9 +1,12 @@
 """The pair inside the package: it loads offline, speaks one vocabulary, and a draft of the small one is worth its while."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import refspec
+from refspec.errors import ModelNotFound
 from refspec.files import read_json
 from refspec.models import home
 from refspec.models.drafts import best_for
@@ -64,6 +67,18 @@ def test_the_table_for_smollm2_knows_its_words() -> None:
     assert guess is not None
     assert guess.share > 0.9
     assert "smollm2" not in repr(best_for(refspec.load("tiny-target").language_model()))
+
+
+def test_auto_takes_the_packages_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lies where one stands."""
+    monkeypatch.chdir(tmp_path)
+    for name in home.EMBEDDED_DRAFTS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"model_type": "eagle"}')
+    target = refspec.load("tiny-target").language_model()
+    assert repr(best_for(target)) == "NgramDrafter(longest=8, shortest=1)"
+    with pytest.raises(ModelNotFound, match="the name of a model is empty"):
+        refspec.load("")
 
 
 @pytest.mark.peers

@@ -118,7 +118,8 @@ def test_damage_is_named(folder: Path) -> None:
         "lacks the tensor shares.1": {name: each for name, each in whole.items() if name != "shares.1"},
         "order 1 is not sorted": whole | {"keys.1": whole["keys.1"][::-1].copy()},
         "holds ids beyond 1023": whole | {"tokens.1": whole["tokens.1"] + np.uint16(2000)},
-        "holds no table": {"other": np.zeros(1, np.float32)},
+        "holds 0 orders where config.json says 3": {"other": np.zeros(1, np.float32)},
+        "lacks the tensor keys.1, or it is of another kind": {name: each[:, None] for name, each in whole.items()},
         "or it is of another kind": whole | {"tokens.1": whole["tokens.1"].astype(np.float32)},
     }
     for message, tensors in damages.items():

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -32,6 +31,7 @@ from refspec.models.model import words
 from refspec.models.tokenizer import Tokenizer
 from weights_tools.checkpoint import replace_atomically
 from weights_tools.settings import CollectSettings
+from weights_tools.texts import opened
 from weights_tools.torch_llama import Caches, TorchLlama, load_torch_llama
 
 ANSWERS = ((0.0, 4), (1.0, 3), (0.7, 1))  # temperatures of answers, and how often each of eight
@@ -133,7 +133,7 @@ class Collection:
         """How many answer tokens there are, by kind and temperature."""
         counts: Counter[tuple[str, float]] = Counter()
         for path in self.done.values():
-            with safe_open(path, "pt") as file:
+            with opened(path, "pt") as file:
                 about, n = file.metadata(), file.get_slice("tokens").get_shape()[0]
             counts[about["kind"], float(about["temperature"])] += n - int(about["answer_start"])
         return counts

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -29,6 +28,7 @@ from weights_tools.model_folder import claim
 from weights_tools.optimiser import descend, optimisers
 from weights_tools.run_log import Row
 from weights_tools.settings import HeadSettings
+from weights_tools.texts import opened, paths_of
 from weights_tools.torch_llama import load_torch_llama
 from weights_tools.training_loop import Task, repeat
 
@@ -46,13 +46,13 @@ class Read:
     number: int  # in its collection
 
 
-def read_texts(folders: Sequence[Path]) -> list[Read]:
-    paths = [path for folder in folders for path in sorted(folder.glob("[0-9]*.safetensors"))]
+def read_texts(folders: Sequence[Path], target: str) -> list[Read]:
+    paths = paths_of(folders, target)
     if len(paths) < 20:
         raise BadArgument(f"{', '.join(map(str, folders))}: {len(paths)} texts, and at least 20 are needed; collect more")
     texts = []
     for path in paths:
-        with safe_open(path, "pt") as file:
+        with opened(path, "pt") as file:
             about = file.metadata()
             features = file.get_tensor("features")
             tokens = file.get_tensor("tokens").long()[: len(features) + 1]
@@ -95,7 +95,7 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     """Train, or go on training, and return the best evaluation. The best weights so far are in `out`."""
     claim(out, run)
     target = load_torch_llama(target_folder)
-    texts = read_texts(text_folders)
+    texts = read_texts(text_folders, target_folder.name)
     # by its number, which does not change when a collection grows
     held_out = [text for text in texts if text.greedy and text.number % settings.held_out == 0]
     learned = sorted((text for text in texts if text.number % settings.held_out), key=lambda text: len(text.tokens))

@@ -56,6 +56,8 @@ class Pair:
         raised = None if before is None or after is None else after - before
         given = None if draft_name is None else load_draft(draft_name, row_invariant=options.row_invariant)
         draft, made = (given, None) if isinstance(given, Model) else (None, given)
+        if made is not None:
+            made(model.language_model())  # says now whether it is for this target
         if draft is not None:
             require_same_vocabulary(model.language_model(), draft.language_model())
         for each in (model, draft):

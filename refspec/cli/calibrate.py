@@ -11,6 +11,8 @@ from refspec.models.profiles import conditions, path_of, profile_for
 
 def run(options: argparse.Namespace) -> int:
     pair = Pair.load(options)
+    if pair.made is not None:
+        raise BadArgument(f"draft is {options.draft}, which says itself what it costs; leave it out, or give a model")
     path, about = path_of(pair.model), conditions(pair.model)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)  # before the first second is spent

@@ -12,7 +12,7 @@ from refspec.conformance import checks, replay, sampled
 from refspec.conformance.adapter import LEVELS, Engine
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.checks import FAILS, Finding, Report
-from refspec.errors import BadArgument, did_you_mean
+from refspec.errors import BadArgument, RefspecError, did_you_mean
 from refspec.files import strict_json
 from refspec.numeric import number
 
@@ -54,12 +54,16 @@ def engine_of(name: str) -> Engine:
         raise BadArgument(f"adapter is {name!r}; give MODULE:NAME or FILE.py:NAME, such as refspec.conformance.own:Own")
     try:
         module = _from_file(Path(where)) if where.endswith(".py") else _from_module(where)
+        if not hasattr(module, what):
+            raise BadArgument(f"adapter is {name!r}; {where} has no {what}{did_you_mean(what, vars(module))}")
+        made = getattr(module, what)
+        engine = made if hasattr(made, "dialect") else made() if callable(made) else made
     except ModuleNotFoundError as error:
         raise BadArgument(f"adapter is {name!r}, which needs the module {error.name}; install it, or correct the name") from error
-    made = getattr(module, what, None)
-    if made is None:
-        raise BadArgument(f"adapter is {name!r}; {where} has no {what}{did_you_mean(what, vars(module))}")
-    engine = made if hasattr(made, "dialect") else made() if callable(made) else made
+    except RefspecError:
+        raise
+    except Exception as error:  # whatever the adapter's own code raises, a syntax error too
+        raise BadArgument(f"adapter is {name!r}, which cannot be made ({type(error).__name__}: {error})") from error
     if not hasattr(engine, "dialect"):
         raise BadArgument(f"adapter is {name!r}, a {type(engine).__name__} without a dialect; see docs/conformance.md")
     return engine

@@ -14,7 +14,7 @@ from refspec.decoding.lm import LanguageModel
 from refspec.decoding.optional import optional
 from refspec.files import is_there, read_json
 from refspec.models import home
-from refspec.models.eagle_drafter import eagle_drafter
+from refspec.models.eagle_drafter import eagle_drafter, feeds_heads
 from refspec.models.model import Model, load
 from refspec.models.speculator import speculator_drafter
 from refspec.models.table_file import read_table
@@ -59,9 +59,10 @@ def best_for(target: LanguageModel) -> Drafter:
     NgramDrafter(longest=8, shortest=1)
     """
     made: dict[str, Drafter] = {}
-    for folder in (home.find(name) for name in home.EMBEDDED_DRAFTS):
+    for folder in map(home.embedded, home.EMBEDDED_DRAFTS):
         about = read_json(folder / "config.json")
-        if (about["target"], about["vocab_size"]) == (optional(target, "name"), optional(target, "rows")):
+        fits = (about["target"], about["vocab_size"]) == (optional(target, "name"), optional(target, "rows"))
+        if fits and (about["model_type"] != "eagle" or feeds_heads(target)):
             made[about["model_type"]] = KINDS[about["model_type"]](folder, target)
     lookup = made.get("ngram-table", NgramDrafter())
     return Several(lookup, made["eagle"]) if "eagle" in made else lookup

@@ -20,8 +20,8 @@ from refspec.models.read_once import read_once
 from refspec.models.sampling import Sampling
 from refspec.models.speculator import HasFeatures, require_named, spread
 from refspec.transformer.cache import KVCache
+from refspec.transformer.config import LlamaConfig
 from refspec.transformer.eagle import load_eagle
-from refspec.transformer.llama import Llama
 
 
 class Head(Protocol):
@@ -86,10 +86,23 @@ class EagleDrafter:
         return Draft(tuple(drafted), np.stack([spread(law, self._ids, self.target.vocab_size) for law in laws]), n)
 
 
+def named(target: Any) -> str:
+    return str(getattr(target, "name", None) or type(target).__name__)
+
+
+def feeds_heads(target: Any) -> bool:
+    """Whether the target is a Llama of refspec's, of which an EAGLE head can read the features."""
+    network = getattr(target, "network", None)
+    ours = isinstance(getattr(network, "config", None), LlamaConfig) and hasattr(network, "with_layers")
+    return ours and hasattr(target, "features")
+
+
 def eagle_drafter(folder: Path, target: Any) -> EagleDrafter:
     """The head in a folder, for a target with a cache (`Model.language_model`). Raises BadArgument for any other target."""
-    if not (hasattr(target, "features") and isinstance(getattr(target, "network", None), Llama)):
-        raise BadArgument(f"{folder} is a draft head, which reads the features of a Llama; the target is {type(target).__name__}")
+    if not feeds_heads(target):
+        raise BadArgument(
+            f"{folder} is a draft head, which reads the features of a Llama; {named(target)} has none: leave it out"
+        )
     head = read_once(load_eagle, folder, target.network)
     require_named(folder, target.name)
     return EagleDrafter(head, target, target.sampling)

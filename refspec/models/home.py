@@ -70,14 +70,21 @@ def folder_of(name: str) -> Path:
     return home() / "models" / name.replace("/", "--")
 
 
+def embedded(name: str) -> Path:
+    """The folder of what is inside the package under this name."""
+    return Path(__file__).parents[1] / "embedded" / name
+
+
 def find(name: str | Path) -> Path:
     """The folder of a model given as a folder or by its name. Raises ModelNotFound that says how to get it."""
+    if not str(name):
+        raise ModelNotFound("the name of a model is empty; give a folder or a known name (`refspec models` lists them)")
     try:
         folder = Path(name).expanduser()
         if folder.is_dir():
             return folder
         if str(name) in (*EMBEDDED, *EMBEDDED_DRAFTS):
-            return Path(__file__).parents[1] / "embedded" / str(name)
+            return embedded(str(name))
         fetched = folder_of(str(name))
         if fetched.is_dir():
             return fetched

@@ -45,7 +45,12 @@ def read_table(folder: Path, vocab_size: int) -> Table:
         parts = []
         for name, (allowed, kind) in PARTS.items():
             header = headers.get(f"{name}.{len(orders) + 1}")
-            if header is None or header.dtype not in allowed.split() or header.shape != headers[f"keys.{len(orders) + 1}"].shape:
+            if (
+                header is None
+                or header.dtype not in allowed.split()
+                or header.shape != headers[f"keys.{len(orders) + 1}"].shape
+                or len(header.shape) != 1
+            ):
                 raise BadWeights(
                     f"{folder} lacks the tensor {name}.{len(orders) + 1}, or it is of another kind; count the table again"
                 )
@@ -57,6 +62,8 @@ def read_table(folder: Path, vocab_size: int) -> Table:
                 f"{folder}: order {len(orders) + 1} is not sorted, or holds ids beyond {vocab_size - 1}; count it again"
             )
         orders.append(order)
-    if not orders:
-        raise BadWeights(f"{folder} holds no table; count it again")
+    if not orders or given.get("orders") != len(orders):
+        raise BadWeights(
+            f"{folder} holds {len(orders)} orders where config.json says {short(given.get('orders'))}; count it again"
+        )
     return Table(tuple(orders), vocab_size)

@@ -13,7 +13,7 @@ The weights are trained as in EAGLE-3 (2503.01840): on the head's own stand-ins,
 trees of guesses, features of several depths, a vocabulary that differs from the target's.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,7 @@ def load_eagle(folder: Path, target: Llama) -> Eagle:
     layer = load_layer(config, checkpoint, "layer", row_invariant=invariant)
     join = linear(checkpoint.read("fc.weight", d, 2 * d), row_invariant=invariant)
     checkpoint.finish()
-    decoder = replace(target, config=replace(config, layers=1), layers=(layer,))
+    decoder = target.with_layers((layer,))
     # a head that is not tied has given its rows away to a layout: a product with ones and zeros has them back, bit for bit
     rows = target.embedding[ids] if config.tied else target.head(np.eye(d, dtype=target.dtype))[:, ids].T
     return Eagle(decoder, join, linear(np.ascontiguousarray(rows), row_invariant=invariant), ids, config.layers)

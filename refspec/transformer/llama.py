@@ -17,7 +17,7 @@ Tricks, and the plain line of `plain.llama` that each replaces:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,10 @@ class Llama:
         logits /= self.dtype.type(config.logits_divisor)
         packed.advance()
         return logits
+
+    def with_layers(self, layers: tuple[Layer, ...]) -> "Llama":
+        """The same between other layers."""
+        return replace(self, config=replace(self.config, layers=len(layers)), layers=layers)
 
     def through_layers(self, x: Array, packed: Packed) -> Array:
         """x [n, d] of the new tokens -> [n, d]. The caches are written to, and not advanced."""

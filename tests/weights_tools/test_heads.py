@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -180,13 +181,36 @@ def test_what_cannot_be_is_refused_in_one_line(folder: Path, text: Path, tmp_pat
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     training = ["train-head", "--target", folder, "--text", text]
+    mine = tmp_path / "mine"
+    shutil.copytree(folder, mine)
+    torn = tmp_path / "torn"
+    shutil.copytree(text, torn)
+    next(iter(sorted(torn.glob("0*.safetensors")))).write_bytes(b"12")
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    (stranger / "collection.json").write_text('{"target": "another"}')
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "collection.json").write_text('{"target": "target"}')
     asked = {
+        "which holds other files": ["table", "--target", folder, "--text", text, "--out", mine],
+        "is damaged": ["table", "--target", folder, "--text", torn, "--out", tmp_path / "x"],
+        "holds text of another, and the target is target": [
+            "table",
+            "--target",
+            folder,
+            "--text",
+            stranger,
+            "--out",
+            tmp_path / "x",
+        ],
+        "is no collection": ["table", "--target", folder, "--text", tmp_path, "--out", tmp_path / "x"],
         "is no model of the Llama family": ["collect", "--target", "tiny-target", "--out", tmp_path / "x"],
         "has other files in it": ["collect", "--target", folder, "--out", tmp_path / "full", *SMALL],
         "tokens is 0; it is at least 1": ["collect", "--target", folder, "--out", tmp_path / "x", "--tokens", "0"],
-        "0 texts, and at least 20 are needed": ["train-head", "--target", folder, "--text", tmp_path, "--out", tmp_path / "x"],
+        "0 texts, and at least 20 are needed": ["train-head", "--target", folder, "--text", empty, "--out", tmp_path / "x"],
         "kind is eagel; it is eagle": [*training, "--out", tmp_path / "x", "--kind", "eagel"],
-        "no texts; `collect` some first": ["table", "--target", folder, "--text", tmp_path, "--out", tmp_path / "x"],
+        "no texts; `collect` some first": ["table", "--target", folder, "--text", empty, "--out", tmp_path / "x"],
     }
     for message, arguments in asked.items():
         done = tools(*arguments)

@@ -80,7 +80,9 @@ class Several:
 
     def cost(self, tokens: Tokens) -> float | None:
         """What a token of the one that would draft here costs."""
-        return cost_of(self.drafters[self._choice(tokens)], tokens)
+        chosen = self.drafters[self._choice(tokens)]
+        own = cost_of(chosen, tokens)
+        return 0.0 if own is None and optional(chosen, "language_model") is None else own  # a model's is in the profile
 
     def _forecast(self, i: int, tokens: Tokens, gamma: int) -> Sequence[float]:
         forecast = optional(self.drafters[i], "forecast")
