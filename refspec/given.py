@@ -75,8 +75,8 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
     elif not hasattr(made, "propose") and not isinstance(made, type) and callable(made):
         made = made(target)
     for each in getattr(made, "drafters", (made,)):
-        reads: Any = each.target if isinstance(each, EagleDrafter | SpeculatorDrafter) else target
-        if reads is not target:
+        reads = each.target if isinstance(each, EagleDrafter | SpeculatorDrafter) else None
+        if isinstance(reads, CachedLM) and reads is not target:
             raise BadArgument("a head reads the features of one target, and this one is another's; give the head's folder")
     if isinstance(made, type) or not hasattr(made, "propose"):
         raise BadArgument(f"the drafter is {short(given)}; give {DRAFTERS}")
