@@ -12,8 +12,8 @@ from refspec.proof.interval import accept_counts, pick_counts
 
 prove.CHECKOUT = Path(__file__).parents[1]  # also where refspec was installed by copying
 
-settings.register_profile("dev", deadline=None, max_examples=50)
-settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("nightly", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 

@@ -50,6 +50,15 @@ GPT2: dict[str, Any] = {
 
 BIGCODE: dict[str, Any] = GPT2 | {"model_type": "gpt_bigcode", "activation_function": "gelu"}
 
+GRANITE: dict[str, Any] = {
+    **LLAMA,
+    "model_type": "granite",
+    "embedding_multiplier": 7.0,
+    "residual_multiplier": 0.3,
+    "attention_multiplier": 0.2,
+    "logits_scaling": 0.7,
+}
+
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"

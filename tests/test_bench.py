@@ -324,7 +324,7 @@ def decoded_by(rounds: tuple[Round, ...]) -> Decoded:
     return Decoded(tokens, len(tokens) - len(rounds[0].tokens), 1.0, 1.0, rounds)
 
 
-@settings(max_examples=5)
+@settings(max_examples=15)
 @given(texts(), COSTS)
 @example(FIRST_ROUND_DRAFTS, [Fraction(1)] * 5)
 def test_no_prediction_exceeds_the_bound_beside_it(given: tuple[Tokens, Tokens, bool], costs: list[Fraction]) -> None:

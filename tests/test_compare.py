@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import BIGCODE, GPT2, LLAMA, write_folder
+from folders import BIGCODE, GPT2, GRANITE, LLAMA, write_folder
 from mutants.planting import patched
 from safetensors.numpy import load_file, save_file
 
@@ -27,14 +27,7 @@ FAMILIES = {
     "llama-tied": {**LLAMA, "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True},
     "qwen2": {**LLAMA, "model_type": "qwen2"},
     "qwen3": {**LLAMA, "model_type": "qwen3", "head_dim": 10},
-    "granite": {
-        **LLAMA,
-        "model_type": "granite",
-        "embedding_multiplier": 7.0,
-        "residual_multiplier": 0.3,
-        "attention_multiplier": 0.2,
-        "logits_scaling": 0.7,
-    },
+    "granite": GRANITE,
 }
 TOKENS = np.random.default_rng(0).integers(0, 264, 40)
 MODULES = "refspec.transformer.modules"

@@ -9,9 +9,10 @@ from models import Case, cases
 from properties import ODDS
 
 import refspec
-from refspec.decoding import verify
+from refspec.decoding import checks, verify
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft, cost_of
+from refspec.decoding.draft.recycling import RecyclingDrafter
 from refspec.decoding.draft.several import Several
 from refspec.decoding.draft.shares import Shares
 from refspec.decoding.lm import Tokens
@@ -122,3 +123,47 @@ def test_another_text_starts_again() -> None:
 def test_none_is_refused() -> None:
     with pytest.raises(BadArgument, match="no drafters were given; give at least one"):
         Several()
+
+
+def test_each_text_is_learnt_from_once() -> None:
+    """However often it is asked about: a bet asks for the forecast, the cost and the draft."""
+    several = both(refspec.TableLM({(): [Fraction(1, 2), Fraction(1, 2)]}))
+    drafted = several.propose((0, 1), 2, refspec.Tape([0.1, 0.1])).tokens
+    text = (0, 1, *drafted, 1)
+    several.forecast(text, 2)
+    once = several.state
+    several.cost(text)
+    several.forecast(text, 2)
+    assert several.state == once
+
+
+class Spies(refspec.CoupledDrafter):
+    """The bug: drafts nothing after a pass whose last row stood behind token 0, which a refused race may have said."""
+
+    state = None
+    seen = False
+
+    def learn(self, tokens: Tokens, target_probs: object) -> None:
+        self.seen = tokens[-1:] == (0,)
+
+    def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
+        return super().propose(tokens, 0 if self.seen else gamma, chance)
+
+
+def test_what_races_may_not_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop refuses the two together, and it is right: without the refusal the text has another law."""
+    half, fifth = Fraction(1, 2), Fraction(1, 5)
+    target = refspec.TableLM({(): [half, half], (0,): [fifth, 1 - fifth]})
+    draft = refspec.TableLM({(): [1 - fifth, fifth], (1,): [half, half]})
+
+    def run(chance: Chance) -> Tokens:
+        return refspec.speculative(target, Spies(draft), (0,), gamma=2, max_new_tokens=4, chance=chance).tokens
+
+    for learner in (Spies(draft), Several(RecyclingDrafter(), refspec.CoupledDrafter(draft))):
+        with pytest.raises(BadArgument, match="races, and learns from the rows behind refused tokens"):
+            refspec.speculative(target, learner, (0,), gamma=2, max_new_tokens=4, chance=refspec.Seeded(0))
+    refspec.speculative(target, Several(refspec.NgramDrafter(), refspec.CoupledDrafter(draft)), (0,), gamma=2, max_new_tokens=4,
+                        chance=refspec.Seeded(0))  # fmt: skip
+    monkeypatch.setattr(checks, "before", lambda *asked: None)
+    plain = exact.law(lambda chance: refspec.autoregressive(target, (0,), max_new_tokens=4, chance=chance))
+    assert exact.total_variation(exact.law(run), plain) > 0

@@ -10,8 +10,6 @@ loss on features, and training on the head's own stand-ins ("training-time test"
 attention. Notation: b texts, n rows, d width, s depth from 0 on, w tokens of the head's vocabulary.
 """
 
-from typing import Any, Protocol
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,18 +17,6 @@ from torch.nn import functional
 from refspec.transformer.config import LlamaConfig
 from weights_tools.mlp_head import Mlp
 from weights_tools.torch_llama import Layer, TorchLlama, angles_at
-
-
-class Head(Protocol):
-    """What training needs of a head."""
-
-    def start_from(self, target: TorchLlama, fc: Tensor) -> None:
-        """fc [d, 2d]: the linear guess at the next feature."""
-        ...
-
-    def unrolled(self, embedded: Tensor, features: Tensor, depths: int) -> list[Tensor]:
-        """embedded [b, n, d] of tokens 1 to n, features [b, n, d] of tokens 0 to n - 1 -> stand-ins [b, n, d] of each depth"""
-        ...
 
 
 class Eagle(nn.Module):
@@ -101,6 +87,6 @@ def linear_guess(embedded: list[Tensor], features: list[Tensor], ridge: float = 
     return (solved / scale[:, None]).T.contiguous()
 
 
-def build(kind: str, config: LlamaConfig, depths: int) -> Any:
+def build(kind: str, config: LlamaConfig, depths: int) -> "Eagle | Mlp":
     """A head of this kind, for so many guesses in a row."""
     return Eagle(config) if kind == "eagle" else Mlp(config.width, depths)

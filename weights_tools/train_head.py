@@ -23,7 +23,7 @@ from refspec.errors import BadArgument
 from refspec.transformer.config import LlamaConfig
 from weights_tools.checkpoint import replace_atomically
 from weights_tools.heads import build, linear_guess
-from weights_tools.mlp_head import write_factored
+from weights_tools.mlp_head import Mlp, write_factored
 from weights_tools.model_folder import claim
 from weights_tools.optimiser import descend, optimisers
 from weights_tools.run_log import Row
@@ -93,9 +93,9 @@ def common_start(texts: Sequence[Read]) -> int:
 def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run: Path, settings: HeadSettings, *,
                checkpoint_seconds: float = 120.0) -> Row:  # fmt: skip
     """Train, or go on training, and return the best evaluation. The best weights so far are in `out`."""
-    claim(out, run)
-    target = load_torch_llama(target_folder)
     texts = read_texts(text_folders, target_folder.name)
+    target = load_torch_llama(target_folder)
+    claim(out, run)
     # by its number, which does not change when a collection grows
     held_out = [text for text in texts if text.greedy and text.number % settings.held_out == 0]
     learned = sorted((text for text in texts if text.number % settings.held_out), key=lambda text: len(text.tokens))
@@ -149,7 +149,7 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
         return chain(held_out, guesses, head, ids, target.lm_head.weight.to(computed), settings.depths)
 
     def save() -> None:
-        if settings.kind == "mlp":
+        if isinstance(module, Mlp):
             write_factored(out, module, ids, target_folder.name, target.config.vocab_size)
         else:
             write_eagle(out, module, ids, target_folder.name, target.config, made_of)

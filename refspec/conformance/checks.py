@@ -1,7 +1,7 @@
 """The exact level: an engine's law of each case, with its draws answered along every branch, held against the target's alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, cast
@@ -90,17 +90,28 @@ def check_case(engine: Engine, check: Check, case: Case) -> Finding:
     >>> check_case(Own(), CHECKS["length"], CHECKS["length"].cases[0]).status
     'conforms'
     """
-    try:
+
+    def ask() -> Any:
         require(case, engine.dialect)
-        seen = observed(cast(Answered, engine), case, merges=check.judge != "alive")
-    except Skip as reason:
-        return Finding(check.id, case.name, "exact", "skipped", detail=str(reason))
-    except EngineDied:
-        raise  # nothing more can be asked of it
-    except Exception as error:
-        return Finding(check.id, case.name, "exact", "errored", detail=told(error))
+        return observed(cast(Answered, engine), case, merges=check.judge != "alive")
+
+    seen = asked(ask, check.id, case.name, "exact")
+    if isinstance(seen, Finding):
+        return seen
     judged = JUDGES[check.judge](seen, case, engine.dialect)
     return Finding(check.id, case.name, "exact", judged.status, judged.distance, judged.detail, seen)
+
+
+def asked(ask: Callable[[], Any], check: str, case: str, level: str) -> Any:
+    """What the engine gives, or a Finding where it skips or raises. Raises EngineDied: nothing more can be asked of it."""
+    try:
+        return ask()
+    except Skip as reason:
+        return Finding(check, case, level, "skipped", detail=str(reason))
+    except EngineDied:
+        raise
+    except Exception as error:
+        return Finding(check, case, level, "errored", detail=told(error))
 
 
 def told(error: Exception) -> str:

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from refspec.conformance.adapter import Case, Engine, EngineDied, Kernel, Skip, Texts
+from refspec.conformance.adapter import Case, Engine, Kernel, Skip, Texts
 from refspec.conformance.cases import CHECKS, Check
-from refspec.conformance.checks import Finding, Report, require, told
+from refspec.conformance.checks import Finding, Report, asked, require
 from refspec.decoding.lm import TableLM, Tokens
 from refspec.models.sampling import Sampling
 
@@ -45,20 +45,15 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values()) -> Report
     >>> conform(Own()).code
     0
     """
-    asked = {check.id for check in checks}
-    found = (_found(engine, check, vector) for check, vector in vectors().values() if check in asked)
+    wanted = {check.id for check in checks}
+    found = (_found(engine, check, vector) for check, vector in vectors().values() if check in wanted)
     return Report(engine.dialect, "replay", tuple(found))
 
 
 def _found(engine: Engine, check: str, vector: Vector) -> Finding:
-    try:
-        seen = answer(engine, vector)
-    except Skip as reason:
-        return Finding(check, vector["id"], "replay", "skipped", detail=str(reason))
-    except EngineDied:
-        raise  # nothing more can be asked of it
-    except Exception as error:
-        return Finding(check, vector["id"], "replay", "errored", detail=told(error))
+    seen = asked(lambda: answer(engine, vector), check, vector["id"], "replay")
+    if isinstance(seen, Finding):
+        return seen
     return Finding(check, vector["id"], "replay", *_judged(engine, vector, seen), seen=seen)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
-from typing import cast
+from typing import Any, cast
 
-from refspec.conformance.adapter import Case, Dialect, Engine, EngineDied, Sampled, Skip
+from refspec.conformance.adapter import Case, Dialect, Engine, Sampled, Skip
 from refspec.conformance.cases import CHECKS, Check
-from refspec.conformance.checks import Finding, Report, require, told
+from refspec.conformance.checks import Finding, Report, asked, require
 from refspec.conformance.expected import Law, row
 from refspec.conformance.fixtures import fixture_checks
 from refspec.conformance.gtest import View, detectable, divergence, seen_as, threshold, views
@@ -76,15 +76,13 @@ def _able(dialect: Dialect, case: Case) -> bool:
 
 
 def _found(engine: Engine, check: Check, case: Case, seconds: float, alpha: float, seed: int) -> Finding:
-    try:
+    def ask() -> Any:
         require(case, engine.dialect)
-        seen = counted(cast(Sampled, engine), case, seconds, seed)
-    except Skip as reason:
-        return Finding(check.id, case.name, "sampled", "skipped", detail=str(reason))
-    except EngineDied:
-        raise  # nothing more can be asked of it
-    except Exception as error:
-        return Finding(check.id, case.name, "sampled", "errored", detail=told(error))
+        return counted(cast(Sampled, engine), case, seconds, seed)
+
+    seen = asked(ask, check.id, case.name, "sampled")
+    if isinstance(seen, Finding):
+        return seen
     status, detail = judged(seen, check, case, engine.dialect, alpha)
     expected = expected_law(case, engine.dialect)
     distance = total_variation({text: Fraction(n, seen.runs) for text, n in seen.texts.items()}, expected)

@@ -31,6 +31,11 @@ def before(target: LanguageModel, drafter: Drafter, verify: Rule, gamma: int, ma
     whole("max_new_tokens", max_new_tokens, 0)
     if (language_model := optional(drafter, "language_model")) is not None:
         require_same_vocabulary(target, language_model)
+    if optional(drafter, "learn") and optional(drafter, "races"):
+        raise BadArgument(
+            f"{type(drafter).__name__} races, and learns from the rows behind refused tokens, of which a race may not know (N6); "
+            "take one or the other"
+        )
     if optional(verify, "looks_ahead") and optional(drafter, "races"):
         raise BadArgument(
             f"{getattr(verify, '__name__', 'this')} verification does not keep the target's distribution behind "

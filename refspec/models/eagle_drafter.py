@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from refspec.arrays import Array
-from refspec.brief import brief
+from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
@@ -86,10 +86,6 @@ class EagleDrafter:
         return Draft(tuple(drafted), np.stack([spread(law, self._ids, self.target.vocab_size) for law in laws]), n)
 
 
-def named(target: Any) -> str:
-    return str(getattr(target, "name", None) or type(target).__name__)
-
-
 def feeds_heads(target: Any) -> bool:
     """Whether the target is a Llama of refspec's, of which an EAGLE head can read the features."""
     network = getattr(target, "network", None)
@@ -101,7 +97,7 @@ def eagle_drafter(folder: Path, target: Any) -> EagleDrafter:
     """The head in a folder, for a target with a cache (`Model.language_model`). Raises BadArgument for any other target."""
     if not feeds_heads(target):
         raise BadArgument(
-            f"{folder} is a draft head, which reads the features of a Llama; {named(target)} has none: leave it out"
+            f"{folder} is a draft head, which reads the features of a Llama; {short(target)} has none: leave it out"
         )
     head = read_once(load_eagle, folder, target.network)
     require_named(folder, target.name)

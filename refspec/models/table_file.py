@@ -18,7 +18,7 @@ PARTS = {"keys": ("U64", np.uint64), "tokens": ("U16 U32", np.int64), "shares": 
 
 
 def write_table(folder: Path, table: Table, about: Mapping[str, Any]) -> None:
-    """The folder appears whole or not at all is for the caller; this writes its two files."""
+    """Writes the two files of a folder, which is made if it is not there. Not atomically: that is for the caller."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,8 @@ def load_eagle(folder: Path, target: Llama) -> Eagle:
         "num_attention_heads": config.heads,
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_width,
+        "rms_norm_eps": config.norm_eps,
+        "rope_theta": config.rope_theta,
     }
     for name, value in ours.items():
         if given.get(name) != value:

@@ -12,7 +12,8 @@ import numpy as np
 
 import refspec
 from mutants.planting import patched
-from mutants.uniforms import OneUniform
+from mutants.caches import ZeroedCache
+from refspec.conformance.bugs.uniforms import OneUniform
 from refspec.arrays import Array
 from refspec.decoding import batch
 from refspec.decoding.draft import Draft
@@ -73,30 +74,13 @@ def network_of(model: refspec.Model, kind: Any) -> Any:
     return NETWORKS[key]
 
 
-class Zeroed(KVCache):
-    """Zeroes what it should remove: rejected rows stay among the keys. places: where those of the text stand."""
-
-    def __init__(self, like: KVCache) -> None:
-        layers, heads, _, width = like.keys.shape
-        super().__init__(layers, heads, width, like.keys.dtype)
-        self.places: list[int] = []
-
-    def advance(self, n: int) -> None:
-        self.places += range(self.length, self.length + n)
-        super().advance(n)
-
-    def rollback(self, length: int) -> None:
-        for place in self.places[length:]:
-            self.keys[:, :, place] = self.values[:, :, place] = 0
-        self.places = self.places[:length]
-
-
 class ZeroingLM(CachedLM):
     """Each token has its own position; only the zeroed keys, which weigh e^0, should not be there."""
 
     def __init__(self, model: refspec.Model) -> None:
         super().__init__(model.network, Sampling())
-        self.cache: Zeroed = Zeroed(self.cache)
+        layers, heads, _, width = self.cache.keys.shape
+        self.cache: ZeroedCache = ZeroedCache(layers, heads, width, self.cache.keys.dtype)
 
     def probs(self, tokens: tuple[int, ...], last: int = 1) -> Array:
         (rows,) = self.together([(self, tokens, last)])

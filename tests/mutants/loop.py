@@ -3,7 +3,6 @@
 from typing import Any
 
 from mutants.planting import patched, planted
-from mutants.uniforms import ReusesDraftNoise
 from refspec.conformance.bugs.uniforms import SharesDraftNoise
 from refspec.decoding import loop
 from refspec.decoding.round import up_to
@@ -71,7 +70,7 @@ patched_loop(
 
 
 def with_draft_noise_reused(target: Any, drafter: Any, prompt: Any, *, chance: Any, **options: Any) -> Any:
-    both = ReusesDraftNoise(drafter, chance)
+    both = SharesDraftNoise(drafter, chance, only_refused=True)
     return loop.rounds(target, both, prompt, chance=both, **options)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mutants.planting import Known, patched, planted
-from mutants.uniforms import FixedUniform, OneUniform, ReusesAccept
+from refspec.conformance.bugs.uniforms import FixedUniform, OneUniform, ReusesAccept
 from refspec.arrays import Array
 from refspec.decoding import verify
 from refspec.decoding.chance import Chance

@@ -58,7 +58,8 @@ class Subject:
         if case.profile is None:
             return drafter
         betting = self.bets(drafter, case.profile)
-        betting.WEIGHT, betting.START = 0.5, 1.0  # of quick judgement, so that a bet can change within a short run
+        # of quick judgement, so that a bet can change within a short run
+        betting.START, getattr(betting, "shares", betting).WEIGHT = 1.0, 0.5
         return betting
 
     def bears(self, case: models.Case) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from folders import BIGCODE, GPT2, LLAMA, write_folder
+from folders import BIGCODE, GPT2, GRANITE, LLAMA, write_folder
 
 import refspec
 from refspec.models import home
@@ -29,14 +29,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "llama 3": {**LLAMA, "head_dim": 16, "rope_theta": 100.0, "rope_scaling": LLAMA3_ROPE},
     "qwen2": {**LLAMA, "model_type": "qwen2"},
     "qwen3": {**LLAMA, "model_type": "qwen3", "head_dim": 10},
-    "granite": {
-        **LLAMA,
-        "model_type": "granite",
-        "embedding_multiplier": 7.0,
-        "residual_multiplier": 0.3,
-        "attention_multiplier": 0.2,
-        "logits_scaling": 0.7,
-    },
+    "granite": GRANITE,
 }
 TOKENS = np.random.default_rng(0).integers(0, 264, 90)
 

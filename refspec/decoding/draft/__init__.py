@@ -61,7 +61,8 @@ class Drafter(Protocol):
 
     It may go by the text, by earlier rounds and by the tokens it has drawn and shows, not by a draw that it does not show
     (N6). One that calls `chance.race` says `races = True`. It races some positions again, so that it may remember of a draft
-    what the text shows, but nothing of the tokens behind the rejected one, not even how many they were.
+    what the text shows, but nothing of the tokens behind the rejected one, not even how many they were. So it may have no
+    `learn(tokens, target_probs)`, which the loop calls after each pass, refused tokens included.
 
     `state`, where it has one, is a hashable that says all it carries from round to round; see `refspec.draft.state`. A drafter
     with a model may also have `asking`, the same as a generator that yields each `Question` to its model, so that the drafts

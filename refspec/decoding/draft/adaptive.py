@@ -10,6 +10,7 @@ from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft, Drafter, cost_of, drafting
 from refspec.decoding.draft.company import Company
 from refspec.decoding.draft.profile import Profile, of_rows
+from refspec.decoding.draft.shares import Shares
 from refspec.decoding.draft.state import state_of
 from refspec.decoding.lm import Tokens
 from refspec.decoding.optional import optional
@@ -31,15 +32,14 @@ class AdaptiveDrafter:
     ()
     """
 
-    PRIOR, WEIGHT = 0.6, 4.0  # a position's share starts as if this many tests had gone so,
-    START = 10.0  # its rate as if after so many plain steps,
-    MEMORY = 0.95  # and each round leaves this much of the counts, so that a drafter given up is tried again
+    START = 10.0  # the rate starts as if after so many plain steps
 
     def __init__(self, drafter: Drafter, profile: Profile) -> None:
         self.drafter = drafter
         self.profile = profile
         self.draft_cost = profile.draft if optional(drafter, "language_model") is not None else 0.0
         self._shared = False
+        self.shares = Shares(len(profile.verify) - 1)
         self._start_again()
 
     def join(self, company: Company) -> None:
@@ -55,10 +55,6 @@ class AdaptiveDrafter:
         return brief(self, short(self.drafter, 90), short(self.profile, 80))
 
     def _start_again(self) -> None:
-        most = len(self.profile.verify) - 1
-        self._seen: Tokens = (-1,)  # the text at the last call, at first none
-        self._drafted: Tokens = ()  # what it proposed then
-        self._tested, self._accepted = [0.0] * most, [0.0] * most
         if not self._shared:
             self.company = Company(self.START)
             self.seat = self.company.join()
@@ -76,8 +72,8 @@ class AdaptiveDrafter:
     @property
     def state(self) -> Hashable:
         """What it remembers from round to round, for `exact.sequence_law`."""
-        counts = tuple(self._tested), tuple(self._accepted), self.company.tokens, self.company.cost
-        return self._seen, self._drafted, counts, state_of(self.drafter)
+        seen, drafted, *counts = self.shares.state
+        return seen, drafted, (*counts, self.company.tokens, self.company.cost), state_of(self.drafter)
 
     @property
     def learn(self) -> Any:
@@ -102,7 +98,7 @@ class AdaptiveDrafter:
         wanted = best_draft_length(self.forecast(tokens, len(costs) - 1), costs, rate)
         company.rows[self.seat] = wanted + 1
         draft = yield from drafting(self.drafter, tokens, wanted, chance)
-        self._seen, self._drafted = tokens, draft.tokens
+        self.shares.drafted(tokens, draft.tokens)
         # Charged for what was asked, not for what came: where a draft stopped tells of tokens behind the rejection (N6)
         company.cost += v(beside + wanted + 1) * ((wanted + 1) / (beside + wanted + 1)) + wanted * drafted
         return draft
@@ -111,23 +107,15 @@ class AdaptiveDrafter:
         """The chance of each of gamma drafted tokens to be accepted if all before it were."""
         if forecast := optional(self.drafter, "forecast"):
             return list(forecast(tokens, gamma))
-        shares = zip(self._accepted[:gamma], self._tested[:gamma], strict=True)
-        return [(accepted + self.PRIOR * self.WEIGHT) / (tested + self.WEIGHT) for accepted, tested in shares]
+        return self.shares.forecast(gamma)
 
     def _learn(self, tokens: Tokens) -> None:
-        """See what became of the last draft: the text since then is as much of it as was accepted, and a token more."""
-        came = tokens[len(self._seen) :]
-        accepted = came[:-1]
-        if not came or (*self._seen, *self._drafted[: len(accepted)]) != tokens[:-1]:  # someone else wrote it
+        """See what became of the last draft, if this text goes on from it."""
+        came = self.shares.learn(tokens)
+        if came is None:
             self._start_again()
-            return
-        self.company.tokens += len(came)
-        self._tested = [self.MEMORY * count for count in self._tested]
-        self._accepted = [self.MEMORY * count for count in self._accepted]
-        for i in range(len(accepted)):
-            self._accepted[i] += 1
-        for i in range(min(len(came), len(self._drafted))):  # and the one that was rejected, if any
-            self._tested[i] += 1
+        else:
+            self.company.tokens += came
 
 
 def best_draft_length(alphas: Sequence[Any], costs: Sequence[Any], rate: Any) -> int:

@@ -5,7 +5,7 @@ token of each row is kept by the token that the row is behind, the newest in pla
 links from the text's last token. The paper keeps the first eight and drafts a tree of them; a chain needs the first.
 
 Nothing is drawn, so each row is a point mass. What is kept comes from earlier rounds, refused tokens included, and from no
-draw that is used again, so the text keeps the target's distribution (N6); it must not stand behind a drafter that races.
+draw that is used again, so the text keeps the target's distribution (N6); the loop refuses it beside a drafter that races.
 """
 
 from collections.abc import Hashable

@@ -5,7 +5,7 @@ something. Which one drafts is decided before anything is drawn, by the text and
 law of whichever drafts, and the text keeps the target's distribution (N6).
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import accumulate
 from operator import mul
 from typing import Any
@@ -59,11 +59,16 @@ class Several:
     def state(self) -> Hashable:
         return self._last, tuple(each.state for each in self._shares), tuple(state_of(each) for each in self.drafters)
 
-    def learn(self, tokens: Tokens, target_probs: Array) -> None:
-        """Told on to those that learn."""
-        for each in self.drafters:
-            if learn := optional(each, "learn"):
+    @property
+    def learn(self) -> Callable[[Tokens, Array], None] | None:
+        """Told on to those that learn; None where none does."""
+        learners = [learn for each in self.drafters if (learn := optional(each, "learn"))]
+
+        def tell(tokens: Tokens, target_probs: Array) -> None:
+            for learn in learners:
                 learn(tokens, target_probs)
+
+        return tell if learners else None
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
         return at_once(self.asking(tokens, gamma, chance))

@@ -33,11 +33,11 @@ class Shares:
         self._tested, self._accepted = [0.0] * self.most, [0.0] * self.most
 
     @property
-    def state(self) -> Hashable:
+    def state(self) -> tuple[Hashable, ...]:
         return self._seen, self._drafted, tuple(self._tested), tuple(self._accepted)
 
     def is_at(self, tokens: Tokens) -> bool:
-        """Whether the last draft was made just here, so that nothing has come since."""
+        """Whether this text was learnt from, or drafted for, so that nothing has come since."""
         return self._seen == tokens
 
     def drafted(self, tokens: Tokens, draft: Tokens) -> None:
@@ -57,6 +57,7 @@ class Shares:
             self._accepted[i] += 1
         for i in range(min(len(came), len(self._drafted), self.most)):  # and the one that was rejected, if any
             self._tested[i] += 1
+        self.drafted(tokens, ())  # so that nothing is learnt twice
         return len(came)
 
     def forecast(self, gamma: int) -> Sequence[float]:

@@ -9,18 +9,14 @@ A context is kept as 64 bits of a hash. Two that share one, which is one chance 
 wrong guess and nothing else.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from refspec.arrays import Array
 from refspec.brief import brief, counted
-from refspec.decoding.chance import Chance
-from refspec.decoding.draft import Draft
-from refspec.decoding.lm import Tokens
 
 MIX = 0x9E3779B97F4A7C15  # odd, from the golden ratio, so that close ids land far apart (Knuth, volume 3, section 6.4)
 WORD = (1 << 64) - 1
@@ -126,36 +122,3 @@ def best(contexts: Array, followers: Array, shorter: Array, vocab_size: int, lea
     worth = (seen >= least) & (token != guessed)
     share = np.round(255 * times / (seen + 1)).astype(np.uint8)  # a context that was seen once is no certainty
     return Order(keys[worth], token[worth].astype(np.uint16 if vocab_size <= 1 << 16 else np.uint32), share[worth])
-
-
-class TableDrafter:
-    """Drafts from a table alone. Uses no chance (N5); what is proposed, and forecast, is a function of the text's last tokens.
-
-    >>> import refspec
-    >>> from refspec.decoding.draft.table import TableDrafter, count
-    >>> table = count([(1, 2, 3, 1, 2, 3)], orders=2, vocab_size=4, least=1)
-    >>> TableDrafter(table).propose((1, 2), 2, refspec.Tape([])).tokens
-    (3, 1)
-    """
-
-    state = None  # a function of the text
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-
-    def __repr__(self) -> str:
-        return brief(self, repr(self.table))
-
-    def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
-        return Draft(tuple(guess.token for guess in islice(self._guesses(tokens), gamma)), start=len(tokens))
-
-    def forecast(self, tokens: Tokens, gamma: int) -> Sequence[float]:
-        """The chance of each of up to gamma drafted tokens to be accepted if all before it were: its share of the count."""
-        return [guess.share for guess in islice(self._guesses(tokens), gamma)]
-
-    def _guesses(self, tokens: Tokens) -> Iterator[Guess]:
-        """Guess after guess, each as if those before it had been right."""
-        suffix = tokens[max(0, len(tokens) - len(self.table.orders)) :]
-        while found := self.table.guess(suffix):
-            yield found
-            suffix = (*suffix, found.token)[-len(self.table.orders) :]
