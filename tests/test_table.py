@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import refspec
 from refspec.decoding import verify
-from refspec.decoding.draft.table import Table, count, hashed, hashes
+from refspec.decoding.draft.table import PRIOR, Table, Written, count, hashed, hashes
 from refspec.decoding.lm import Tokens
 from refspec.errors import BadConfig, BadWeights, RefspecError
 from refspec.models.drafts import load_draft
@@ -23,44 +23,78 @@ from refspec.proof import exact
 texts = st.lists(st.lists(st.integers(0, 3), max_size=12).map(tuple), min_size=1, max_size=5)
 
 
-def counted_plainly(texts: list[Tokens], orders: int, least: int) -> dict[Tokens, tuple[int, int, int]]:
-    """context -> (best follower, how often it followed, how often the context was seen), where a shorter one says another."""
+def weighed_plainly(texts: list[Tokens], orders: int, least: int) -> dict[Tokens, list[Fraction]]:
+    """context -> the chance of each of four tokens, by the formula, of contexts that were seen often enough."""
     followers: dict[Tokens, Counter[int]] = defaultdict(Counter)
     for text in texts:
         for n in range(1, orders + 1):
             for end in range(n, len(text)):
                 followers[text[end - n : end]][text[end]] += 1
-    found: dict[Tokens, tuple[int, int, int]] = {}
+    rows: dict[Tokens, list[Fraction]] = {}
     for context in sorted(followers, key=len):
         times = followers[context]
-        best = min(times, key=lambda token: (-times[token], token))
-        shorter = next((found[context[i:]][0] for i in range(1, len(context)) if context[i:] in found), None)
-        if times.total() >= least and best != shorter:
-            found[context] = best, times[best], times.total()
-    return found
+        if times.total() >= least:
+            shorter = rows.get(context[1:], [Fraction(0)] * 4)
+            rows[context] = [(times[token] + PRIOR * shorter[token]) / (times.total() + PRIOR) for token in range(4)]
+    return rows
 
 
 @given(texts, st.integers(1, 4), st.integers(1, 3))
-def test_a_table_is_what_counting_plainly_gives(texts: list[Tokens], orders: int, least: int) -> None:
-    table, plain = count(texts, orders=orders, vocab_size=4, least=least), counted_plainly(texts, orders, least)
-    assert sum(len(order.keys) for order in table.orders) == len(plain)
+def test_a_guess_is_a_likeliest_token_of_the_longest_context(texts: list[Tokens], orders: int, least: int) -> None:
+    table, plain = count(texts, orders=orders, vocab_size=4, least=least), weighed_plainly(texts, orders, least)
     for text in texts:
         for end in range(1, len(text) + 1):
             guess = table.guess(text[:end])
-            longest = next((n for n in range(min(orders, end), 0, -1) if text[end - n : end] in plain), 0)
-            if not longest:
+            longest = next((text[end - n : end] for n in range(min(orders, end), 0, -1) if text[end - n : end] in plain), None)
+            if longest is None:
                 assert guess is None
                 continue
-            token, times, seen = plain[text[end - longest : end]]
             assert guess is not None
-            assert (guess.token, guess.order) == (token, longest)
-            assert abs(guess.share - times / (seen + 1)) <= 1 / 255  # kept in 8 bits
+            assert plain[longest][guess.token] == max(plain[longest])
+            kept = plain[longest[len(longest) - guess.order :]]  # it is kept where it was a new one
+            assert abs(guess.share - kept[guess.token]) <= 1 / 255  # in 8 bits
+
+
+@given(texts, st.integers(1, 4))
+def test_no_context_is_kept_that_guesses_what_a_shorter_one_does(texts: list[Tokens], orders: int) -> None:
+    table = count(texts, orders=orders, vocab_size=4, least=1)
+    for n, order in enumerate(table.orders, 1):
+        shorter = Table(table.orders[: n - 1], 4)
+        contexts = {text[end - n : end] for text in texts for end in range(n, len(text))}
+        kept = [context for context in contexts if hashed(context) in order.keys]
+        assert len(kept) == len(order.keys)
+        for context in kept:
+            before, now = shorter.guess(context[1:]), Table(table.orders[:n], 4).guess(context)
+            assert now is not None
+            assert before is None or before.token != now.token
+
+
+@given(texts, st.integers(1, 3))
+def test_rows_that_are_certain_count_as_what_came(texts: list[Tokens], orders: int) -> None:
+    """With a second column of chances that are zero."""
+    written = [
+        Written(
+            np.array(text[:-1]),
+            np.array([[token, (token + 1) % 4] for token in text[1:]]),
+            np.array([[1.0, 0.0]] * (len(text) - 1)),
+        )
+        for text in texts
+        if len(text) > 1
+    ]
+    one, other = (count(each, orders=orders, vocab_size=4, least=1) for each in (texts, written))
+    for a, b in zip(one.orders, other.orders, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_what_the_target_held_likely_counts_more_than_what_came() -> None:
+    table = count([Written(np.array([5]), np.array([[1, 2]]), np.array([[0.25, 0.75]]))], orders=1, vocab_size=9, least=1)
+    assert table.guess((5,)) == (2, round(255 * 0.75 / (1 + PRIOR)) / 255, 1)
 
 
 @given(st.lists(st.integers(0, 200_000), min_size=2, max_size=20), st.integers(1, 4))
 def test_hashes_of_a_text_are_those_of_its_contexts(text: list[int], n: int) -> None:
-    found = hashes(np.array(text), n) if len(text) > n else []
-    assert [int(each) for each in found] == [hashed(text[i : i + n]) for i in range(len(text) - n)]
+    found = hashes(np.array(text), n) if len(text) >= n else []
+    assert [int(each) for each in found] == [hashed(text[i : i + n]) for i in range(len(text) - n + 1)]
 
 
 @pytest.mark.parametrize("rule", verify.EXACT)
@@ -75,20 +109,20 @@ def test_the_text_keeps_the_targets_law(rule: str) -> None:
     assert law == plain
 
 
-def test_lookup_goes_before_the_table() -> None:
+def test_the_likelier_guess_of_text_and_table_is_drafted() -> None:
     table = count([(1, 5, 7)], orders=1, vocab_size=9, least=1)
     drafter = refspec.NgramDrafter(table=table)
     assert drafter.propose((1, 2, 3, 1), 3, refspec.Tape([])).tokens == (2, 3, 1)  # the text says 2 behind 1
     assert drafter.propose((3, 1), 2, refspec.Tape([])).tokens == (5, 7)  # only the table knows
     assert refspec.NgramDrafter().propose((3, 1), 2, refspec.Tape([])).tokens == ()
+    sure = refspec.NgramDrafter(table=count([(1, 5)] * 50, orders=1, vocab_size=9, least=1))
+    assert sure.propose((1, 2, 3, 1), 1, refspec.Tape([])).tokens == (5,)
+    assert sure.propose((1, 2, 3, 1) * 9, 1, refspec.Tape([])).tokens == (1,)  # by now the text is surer
 
 
 def test_a_forecast_is_as_long_as_the_draft() -> None:
     table = count([(1, 5, 7)], orders=1, vocab_size=9, least=1)
     assert len(refspec.NgramDrafter(table=table).forecast((3, 1), 4)) == 2
-    assert [guess.share for each in ((1,), (5,)) if (guess := table.guess(each))] == pytest.approx(
-        [0.5, 0.5], abs=1 / 255
-    )  # 1 of 1 + 1
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 Muon (Jordan et al., 2024, kellerjordan.github.io/posts/muon) takes the momentum of a matrix and replaces its singular
 values by one, so rare directions learn as fast as common ones: at a fixed number of tokens, which is all one CPU core
 gives, the loss falls markedly faster than under AdamW. We scale the update as arXiv 2502.16982 does, so both halves share one
-learning rate. `torch.optim.Muon` is not used because it computes in bfloat16, which CPUs without the instructions
+learning rate. `torch.optim.Muon` is not used because it always computes in bfloat16, which CPUs without the instructions
 for it emulate at a twentieth of the speed.
 """
 
@@ -34,8 +34,9 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, parameters: Sequence[Tensor], side_by_side: Sequence[int], *, lr: float, weight_decay: float,
-                 momentum: float = 0.95) -> None:  # fmt: skip
+                 momentum: float = 0.95, dtype: torch.dtype = torch.float32) -> None:  # fmt: skip
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self._dtype = dtype
         self._pieces = dict(zip(parameters, side_by_side, strict=True))
 
     @torch.no_grad()
@@ -54,13 +55,18 @@ class Muon(torch.optim.Optimizer):
                 for target, piece in zip(parameter.chunk(pieces, 1), update.chunk(pieces, 1), strict=True):
                     same_shape[piece.shape].append((target, piece))
             for shape, pairs in same_shape.items():
-                updates = newton_schulz(torch.stack([piece for _, piece in pairs]))
+                updates = newton_schulz(torch.stack([piece for _, piece in pairs]).to(self._dtype))
                 for (target, _), update in zip(pairs, updates, strict=True):
                     target.sub_(update, alpha=group["lr"] * 0.2 * max(shape) ** 0.5)
 
 
-def optimisers(model: nn.Module, *, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks; AdamW for embeddings, and, without decay, for biases and norms."""
+def optimisers(
+    model: nn.Module, *, lr: float, weight_decay: float, dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks; AdamW for embeddings, and, without decay, for biases and norms.
+
+    dtype: what Muon orthogonalises in.
+    """
     matrices, side_by_side, embeddings, vectors = [], [], [], []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -75,7 +81,7 @@ def optimisers(model: nn.Module, *, lr: float, weight_decay: float) -> list[torc
     rest = [{"params": embeddings, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     rest = [group for group in rest if group["params"]]
     adam = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), fused=True)
-    return [Muon(matrices, side_by_side, lr=lr, weight_decay=weight_decay), adam]
+    return [Muon(matrices, side_by_side, lr=lr, weight_decay=weight_decay, dtype=dtype), adam]
 
 
 def descend(loss: Tensor, module: nn.Module, parts: list[torch.optim.Optimizer]) -> None:

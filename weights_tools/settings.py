@@ -95,6 +95,7 @@ class HeadSettings:
     steps: int = 2000
     words: int = 8192
     depths: int = 4
+    shallow: float = 0.5
     batch: int = 2000
     held_out: int = 40
     bfloat16: int = 1
@@ -146,6 +147,7 @@ MEANING: dict[str, tuple[str, Range]] = {
     "kind": ("eagle or mlp", Range("eagle or mlp", lambda value: value in ("eagle", "mlp"))),
     "words": ("tokens that the head can say: those that the target says most often", at_least(1)),
     "depths": ("guesses in a row that it is trained for", between(1, 6)),
+    "shallow": ("share of the steps, the first ones, that train the first guess alone", RATE),
     "held_out": ("one text in so many is held out", at_least(2)),
     "bfloat16": ("1: compute in bfloat16, which needs a processor that has it to be fast; 0: in float32", between(0, 1)),
     "rounds": ("rounds: sequences are written, then learned from", at_least(1)),

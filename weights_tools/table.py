@@ -1,9 +1,17 @@
-"""Count an n-gram table over a collection of the target's own text, as `refspec` reads it (refspec/models/table_file.py)."""
+"""Count an n-gram table over a collection of the target's own text, as `refspec` reads it (refspec/models/table_file.py).
+
+The target's rows come from the features in the collection, at the price of its head; of each the LIKELIEST tokens are counted.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from refspec.decoding.draft.table import Table, count
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from refspec.decoding.draft.table import Table, Written, count
 from refspec.errors import BadArgument
 from refspec.files import read_json
 from refspec.models.model import words
@@ -11,6 +19,9 @@ from refspec.models.table_file import MODEL_TYPE, write_table
 from weights_tools.settings import TableSettings
 from weights_tools.staging import staged
 from weights_tools.texts import opened, paths_of
+from weights_tools.torch_llama import load_torch_llama
+
+LIKELIEST = 4  # one is nearly as good, eight are no better
 
 
 def count_table(target: Path, folders: Sequence[Path], out: Path, settings: TableSettings) -> tuple[Table, int]:
@@ -20,14 +31,24 @@ def count_table(target: Path, folders: Sequence[Path], out: Path, settings: Tabl
     paths = paths_of(folders, target.name)
     if not paths:
         raise BadArgument(f"{', '.join(map(str, folders))}: no texts; `collect` some first")
+    head = load_torch_llama(target).lm_head.weight
     texts = []
-    for path in paths:
-        with opened(path, "np") as file:
-            texts.append(file.get_tensor("tokens"))
+    for path in tqdm(paths, desc="texts", mininterval=1.0, disable=None):
+        with opened(path, "pt") as file:
+            texts.append(written(file.get_tensor("tokens"), file.get_tensor("features"), head))
     tokenizer, _ = words(target, 1 << 31)
-    vocab_size = max(tokenizer.token_map.values()) + 1 if tokenizer else int(max(text.max() for text in texts)) + 1
+    vocab_size = max(tokenizer.token_map.values()) + 1 if tokenizer else len(head)
     table = count(texts, orders=settings.orders, vocab_size=vocab_size, least=settings.least)
-    counted = sum(map(len, texts))
+    counted = sum(len(text.tokens) for text in texts)
     with staged(out) as (folder, _):
         write_table(folder, table, {"target": target.name, "texts": len(texts), "tokens": counted})
     return table, counted
+
+
+@torch.no_grad()
+def written(tokens: Tensor, features: Tensor, head: Tensor) -> Written:
+    """tokens [n] or [n + 1], features [n, d], head [v, d]"""
+    logits = features.to(head.dtype) @ head.T
+    largest, likely = logits.topk(min(LIKELIEST, len(head)), dim=-1)
+    probs = (largest.float() - logits.float().logsumexp(-1, keepdim=True)).exp()
+    return Written(tokens[: len(features)].numpy().astype(np.int64), likely.numpy(), probs.double().numpy())

@@ -3,7 +3,8 @@
 The loss is the cross-entropy between the target's law and the head's at each depth, depth s weighted by 0.8 ** s, since a
 guess counts only where those before it were right. Both laws are over the head's vocabulary: the tokens that the target says
 most often. Targets are soft, since the target's whole row is known at each position for the price of its feature. Texts of
-like length share a batch. Which texts a step sees is a function of (seed, step).
+like length share a batch. Which texts a step sees is a function of (seed, step). The first steps train the first guess alone,
+which costs a third of three: the deeper ones start from what it learned.
 """
 
 import json
@@ -112,7 +113,7 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
         target, linear_guess([embedding[t.tokens[1 : len(t.features)]] for t in few], [t.features[:-1] for t in few])
     )
     made_of = {"texts": len(learned), "tokens": sum(len(text.tokens) for text in learned)}
-    parts = optimisers(module, lr=settings.lr, weight_decay=settings.weight_decay)
+    parts = optimisers(module, lr=settings.lr, weight_decay=settings.weight_decay, dtype=computed)
 
     def guesses(part: Sequence[Read], depths: int, first: int) -> tuple[list[Tensor], Tensor, Tensor]:
         tokens, features, counts = batch(part, first)
@@ -129,7 +130,8 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
             total += len(learned[i].tokens)
             if total >= settings.batch:
                 break
-        stand_ins, features, counts = guesses(part, settings.depths, skip)
+        depths = 1 if number < settings.shallow * settings.steps else settings.depths
+        stand_ins, features, counts = guesses(part, depths, skip)
         with torch.autocast("cpu", torch.bfloat16, enabled=bool(settings.bfloat16)):
             with torch.no_grad():
                 law = (features[counts] @ head.T).float().softmax(-1)

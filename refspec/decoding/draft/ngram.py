@@ -28,7 +28,7 @@ class NgramDrafter:
     """Token by token, what most often followed the longest suffix of the text, draft included, that the text holds elsewhere.
 
     longest, shortest: how many tokens of suffix to look for. Of continuations equally common, the most recent. table: what
-    the target usually says next (table.py), asked where the text has no guess. Uses no chance (N5).
+    the target usually says next (table.py), which goes before a guess of the text that is less likely. Uses no chance (N5).
 
     The text is read once, into an index; a call reads what is new since the last one, and starts again where the text does
     not continue that one. What is proposed, and forecast, is a function of the text alone.
@@ -91,7 +91,9 @@ class NgramDrafter:
             suffix = (*suffix, found[0])[-self.longest :]
 
     def _guess(self, suffix: Tokens) -> tuple[int, Evidence] | None:
-        return self._from_text(suffix) or self._from_table(suffix)
+        """The likelier one of the text's guess and the table's, by what such evidence has been worth so far."""
+        found = [each for each in (self._from_text(suffix), self._from_table(suffix)) if each]
+        return max(found, key=lambda guess: self._share(guess[1]), default=None)
 
     def _from_text(self, suffix: Tokens) -> tuple[int, Evidence] | None:
         for n in range(len(suffix), self.shortest - 1, -1):

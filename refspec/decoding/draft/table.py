@@ -1,9 +1,12 @@
 """What the target usually says next: an n-gram table counted over text that the target wrote itself.
 
-The oldest language model there is, as a draft: the follower most often seen behind the last four tokens, or three, or two, or
-one (back-off, Katz 1987, without his discounts, since only the best guess is needed). Prompt lookup knows what this text says
-again; the table knows what the target says anyway. Nothing is drawn, so each row is a point mass, and the text keeps the
-target's distribution.
+The oldest language model there is, as a draft: the likeliest token behind the last four, or three, or two, or one. Prompt lookup
+knows what this text says again; the table knows what the target says anyway. Nothing is drawn, so each row is a point mass, and
+the text keeps the target's distribution.
+
+What is counted is the target's row at each token rather than the one token that came: a row says as much as many texts that pass
+through it. A long context is seen seldom, so its mean row is drawn towards that of the context one token shorter, as if it had
+been seen PRIOR times more with that one's row (MacKay and Peto 1995, "A hierarchical Dirichlet language model").
 
 A context is kept as 64 bits of a hash. Two that share one, which is one chance in 10**13 for a million of them, would cost a
 wrong guess and nothing else.
@@ -20,6 +23,7 @@ from refspec.brief import brief, counted
 
 MIX = 0x9E3779B97F4A7C15  # odd, from the golden ratio, so that close ids land far apart (Knuth, volume 3, section 6.4)
 WORD = (1 << 64) - 1
+PRIOR = 8  # on held-out text of SmolLM2 2 to 16 do alike, and a larger one keeps fewer contexts
 
 
 def hashed(context: Iterable[int]) -> int:
@@ -32,7 +36,7 @@ def hashed(context: Iterable[int]) -> int:
 
 
 class Order(NamedTuple):
-    """Contexts of one length. keys [k] uint64, ascending. tokens [k]: the best followers. shares [k] uint8: how often, of 255."""
+    """Contexts of one length. keys [k] uint64, ascending. tokens [k]: the likeliest. shares [k]: their chances in 255ths."""
 
     keys: Array
     tokens: Array
@@ -41,7 +45,7 @@ class Order(NamedTuple):
 
 class Guess(NamedTuple):
     token: int
-    share: float  # how often it followed this context in the text that was counted
+    share: float  # its chance behind this context, in the text that was counted
     order: int  # tokens of the context
 
 
@@ -56,7 +60,7 @@ class Table:
         return brief(self, counted(sum(len(order.keys) for order in self.orders), "context"))
 
     def guess(self, tokens: Sequence[int]) -> Guess | None:
-        """The follower of the longest known suffix of `tokens`; None where not even the last token is known.
+        """The likeliest token behind the longest known suffix of `tokens`; None where not even the last token is known.
 
         >>> from refspec.decoding.draft.table import count
         >>> count([(1, 2, 3, 1, 2, 3)], orders=2, vocab_size=4, least=1).guess((9, 1, 2)).token
@@ -70,55 +74,87 @@ class Table:
         return None
 
 
-def count(texts: Iterable[Sequence[int]], *, orders: int, vocab_size: int, least: int = 2) -> Table:
-    """A table of whole texts. A context is kept if it was seen `least` times and a shorter one does not say the same.
+class Written(NamedTuple):
+    """A text that the target wrote: tokens [n], and what it held likeliest behind each: likely [n, k] ids, probs [n, k]."""
+
+    tokens: Array
+    likely: Array
+    probs: Array
+
+
+def count(texts: Iterable[Sequence[int] | Written], *, orders: int, vocab_size: int, least: int = 2) -> Table:
+    """A table of whole texts. A context is kept if it was seen `least` times and shorter ones do not guess the same.
+
+    A plain text is counted as if all that came had been certain.
 
     >>> from refspec.decoding.draft.table import count
     >>> count([(1, 2, 3, 1, 2, 3)], orders=2, vocab_size=4, least=1)
     Table(3 contexts)
     """
-    columns = [np.asarray(text, np.int64) for text in texts]
+    written = [each for text in texts if len((each := text if isinstance(text, Written) else plain(text)).tokens)]
+    if not written:
+        return Table((), vocab_size)
+    tokens, likely, probs = (np.concatenate(parts) for parts in zip(*written, strict=True))
+    place = np.concatenate([np.arange(len(text.tokens)) for text in written])
+    known = Known(likely, np.zeros(likely.shape), np.full(len(tokens), -1), np.zeros(len(tokens)))
     kept: list[Order] = []
     for n in range(1, orders + 1):
-        contexts = [hashes(text, n) for text in columns if len(text) > n]
-        followers = [text[n:] for text in columns if len(text) > n]
-        shorter = [guesses(kept, text, n) for text in columns if len(text) > n]
-        if not contexts:
+        ends = np.flatnonzero(place >= n - 1)
+        if not len(ends):
             break
-        kept.append(best(np.concatenate(contexts), np.concatenate(followers), np.concatenate(shorter), vocab_size, least))
+        kept.append(known.longer(ends, hashes(tokens, n)[ends - n + 1], probs[ends], vocab_size, least))
     return Table(tuple(kept), vocab_size)
 
 
+def plain(text: Sequence[int]) -> Written:
+    tokens = np.asarray(text, np.int64)
+    return Written(tokens[:-1], tokens[1:, None], np.ones((max(0, len(tokens) - 1), 1)))
+
+
 def hashes(text: Array, n: int) -> Array:
-    """`hashed` of every n tokens that something follows: [len - n]"""
-    bits = np.zeros(len(text) - n, np.uint64)
+    """`hashed` of every n tokens in a row: [len - n + 1]"""
+    bits = np.zeros(len(text) - n + 1, np.uint64)
     for i in range(n):
-        bits = (bits + text[i : len(text) - n + i].astype(np.uint64) + np.uint64(1)) * np.uint64(MIX)
+        bits = (bits + text[i : len(text) - n + 1 + i].astype(np.uint64) + np.uint64(1)) * np.uint64(MIX)
         bits ^= bits >> np.uint64(29)
     return bits
 
 
-def guesses(orders: Sequence[Order], text: Array, n: int) -> Array:
-    """What the shorter orders guess behind every n tokens, -1 where they don't: [len - n]"""
-    found = np.full(len(text) - n, -1)
-    for m, order in enumerate(orders, 1):
-        keys = hashes(text, m)[n - m :]
-        at = order.keys.searchsorted(keys).clip(max=max(0, len(order.keys) - 1))
-        known = order.keys[at] == keys if len(order.keys) else np.zeros(len(keys), bool)
-        found = np.where(known, order.tokens[at] if len(order.keys) else -1, found)
-    return found
+@dataclass
+class Known:
+    """What the orders so far say at each of the n places of all texts.
 
+    likely [n, k]: the tokens that are asked about; probs [n, k]: their chances. guess [n]: the likeliest token of all, -1 before
+    there is one; sure [n]: its chance.
+    """
 
-def best(contexts: Array, followers: Array, shorter: Array, vocab_size: int, least: int) -> Order:
-    """The commonest follower of each context, the lowest id of equals, where it is not what the shorter orders guess."""
-    keys, inverse, seen = np.unique(contexts, return_inverse=True, return_counts=True)
-    pairs, times = np.unique(inverse.astype(np.int64) * vocab_size + followers, return_counts=True)
-    context, token = np.divmod(pairs, vocab_size)
-    ranked = np.lexsort((token, -times, context))
-    first = np.unique(context[ranked], return_index=True)[1]
-    token, times = token[ranked][first], times[ranked][first]
-    guessed = np.full(len(keys), -1)
-    guessed[inverse] = shorter
-    worth = (seen >= least) & (token != guessed)
-    share = np.round(255 * times / (seen + 1)).astype(np.uint8)  # a context that was seen once is no certainty
-    return Order(keys[worth], token[worth].astype(np.uint16 if vocab_size <= 1 << 16 else np.uint32), share[worth])
+    likely: Array
+    probs: Array
+    guess: Array
+    sure: Array
+
+    def longer(self, ends: Array, contexts: Array, rows: Array, vocab_size: int, least: int) -> Order:
+        """Take in the contexts [m], one token longer, that end at the places `ends` [m]; rows [m, k]: the target's own chances.
+
+        A context that was seen N times gives a token (the sum of its chances + PRIOR times what shorter contexts give it) / (N +
+        PRIOR). Returns the contexts whose likeliest token is a new one.
+        """
+        keys, first, context, seen = np.unique(contexts, return_index=True, return_inverse=True, return_counts=True)
+        codes = (context[:, None] * vocab_size + self.likely[ends]).ravel()
+        pairs, at, pair = np.unique(codes, return_index=True, return_inverse=True)
+        whose, token = np.divmod(pairs, vocab_size)
+        chances = np.bincount(pair, rows.ravel()) + PRIOR * self.probs[ends].ravel()[at]
+        chances /= seen[whose] + PRIOR
+        before = self.guess[ends][first]
+        ranked = np.lexsort((token, token != before[whose], -chances, whose))  # the best of each context first
+        best = ranked[np.unique(whose[ranked], return_index=True)[1]]
+        unseen = PRIOR * self.sure[ends][first] / (seen + PRIOR)  # of the shorter ones' guess, if it never came here
+        new = (seen >= least) & (token[best] != before) & (chances[best] > unseen)
+        share = np.round(255 * chances[best][new]).astype(np.uint8)
+        order = Order(keys[new], token[best][new].astype(np.uint16 if vocab_size <= 1 << 16 else np.uint32), share)
+
+        often = (seen >= least)[context]  # what is rarer changes nothing
+        self.probs[ends[often]] = chances[pair].reshape(rows.shape)[often]
+        self.sure[ends[often]] = np.maximum(chances[best], unseen)[context][often]
+        self.guess[ends[often]] = np.where(new, token[best], before)[context][often]
+        return order
