@@ -51,6 +51,13 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+def test_an_adapter_may_import_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "engine_beside_it.py").write_text(ENGINES, encoding="utf-8")
+    (tmp_path / "adapter_of_a_test.py").write_text("from engine_beside_it import wrong as engine\n", encoding="utf-8")
+    assert kit.engine_of(f"{tmp_path / 'adapter_of_a_test.py'}:engine").dialect.name == "always-accepts"
+
+
 @pytest.mark.parametrize(("name", "code"), [("right", 0), ("wrong", 1), ("broken", 2), ("lossy", 3)])
 def test_exit_codes(name: str, code: int, engines: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conform", "--adapter", f"{engines}:{name}", "--level", "exact"]) == code

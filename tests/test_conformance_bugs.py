@@ -1,11 +1,14 @@
 """Every bug of the zoo, put to the kit as an engine: it deviates, and the diagnosis names it and nothing else first."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import mutants
+import numpy as np
 import pytest
 from mutants.planting import Mutant
 
+from refspec.conformance.adapter import ByGenerator, Case, Dialect, Engine, Run
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.checks import Report, check_case
@@ -51,7 +54,7 @@ def as_engine(mutant: Mutant) -> Own:
     )
 
 
-def put_to(engine: Own, ids: tuple[str, ...]) -> Report:
+def put_to(engine: Engine, ids: tuple[str, ...]) -> Report:
     def findings() -> Iterator[object]:
         for each in ids:
             check, _, name = each.partition("/")
@@ -100,6 +103,26 @@ def test_the_kit_knows_every_bug_that_it_can_show() -> None:
     assert {*SHOWN, *ONE_POINT} <= BUGS.keys()
     not_of_refspec = {"processors-miss-the-prompt", "certain-tests-draw-nothing"}  # it has no processors, and that is no bug
     assert BUGS.keys() - not_of_refspec <= mutants.ALL.keys()
+
+
+def test_what_weighs_nothing_is_told_by_what_it_is() -> None:
+    """An index beyond the row weighs 1e-17 in the cases of a zero residual, like what other bugs give there."""
+
+    def off_the_end(case: Case, generator: Any) -> Run:
+        text = case.prompt
+        for _ in range(case.max_new_tokens):
+            p, q = case.target.probs(text)[0], case.draft.probs(text)[0]
+            drafted = int(generator.choice(case.size, p=q))
+            accepted = generator.random() * q[drafted] < p[drafted]
+            left = np.cumsum(np.maximum(p - q, 0))  # not normalised
+            text += (drafted if accepted else int(np.searchsorted(left, generator.random(), side="right")),)
+        return Run(text[len(case.prompt) :], case.max_new_tokens)
+
+    engine = ByGenerator(off_the_end, Dialect("off the end", draws_intercepted=True))
+    report = put_to(engine, ("one-round-law/one draft", "zero-residual/one ulp below"))
+    assert [each.status for each in report.findings] == ["deviates"] * 2
+    found = diagnosed(report)
+    assert (found.equal, found.parts) == ((), ())
 
 
 def test_two_bugs_at_once_are_told_apart() -> None:

@@ -47,8 +47,9 @@ class Dialect:
     draws_intercepted: `answered`; round_by_round: `answered_round` too. seeds_in: `sampled`. tables: it takes any table of
     rows; else only the fixtures, as folders of weights.
     warps: the sampling options that it applies, in its order; repetition_penalty is a logits processor. ties: which of equal
-    logits temperature 0 takes, "lowest", "highest" or "open". one_hot_q: a draft model's token counts as a point mass
-    (slower, and right). block: a later drafted token can decide on an earlier one. lossy: it does not claim the target's law.
+    logits temperature 0 takes, "lowest", "highest" or "open". top_k_ties: top-k keeps all that tie with the k-th value, as
+    Hugging Face's does. one_hot_q: a draft model's token counts as a point mass (slower, and right). block: a later drafted
+    token can decide on an earlier one. lossy: it does not claim the target's law.
     batched: `Case.batch` may hold other prompts. padded: rows may be longer than there are tokens (`Case.vocab_size`).
     kv_dtype: the coarsest number type on the way to a row. stops, prompts: whether it takes stop tokens, and prompts of more
     than one token. merge_from: texts of so many new tokens are followed round by round, where equal ones merge; fewer for an
@@ -68,6 +69,7 @@ class Dialect:
     tables: bool = True
     warps: tuple[str, ...] = ()
     ties: str = "lowest"
+    top_k_ties: bool = False
     one_hot_q: bool = False
     block: bool = False
     lossy: bool = False

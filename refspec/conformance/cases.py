@@ -41,7 +41,9 @@ def table(rows: Mapping[Tokens, str]) -> TableLM:
 
 _TARGET = table({(): "143", (0,): "521", (1,): "224"})
 _DRAFT = table({(): "422", (0,): "251", (2,): "116"})
-_DISTINCT = table({(): "143", (0,): "521", (1,): "215"})  # no ties, and no cut at its boundary
+# no two probabilities are equal at a cut, and no cut is near its boundary: what a filter does there is left open
+_DISTINCT = table({(): "143", (0,): "521", (1,): "215"})
+_DISTINCT_DRAFT = table({(): "431", (0,): "251", (2,): "125"})
 # rows that a padding token before the prompt would change
 _LOOKS_BACK = table({(): "143", (0,): "521", (0, 2): "305", (1, 2): "260", (2, 2): "512", (0, 1, 2): "107", (2, 1, 2): "701"})
 _ONE_ULP = float(np.nextafter(0.5, 0))
@@ -75,6 +77,8 @@ _ALL = (
                 draft=table({(): "422", (0, 0): "161", (1,): "116"}),
                 prompt=(0, 1),
             ),
+            # where block verification that goes on from p - q, and not from p_1 * p - q, is furthest off
+            _case("a likely second refusal", table({(): "242", (0,): "503"}), table({(): "512", (0,): "260"}), prompt=(1,)),
             _case("many rounds", table({(): "26", (0,): "35"}), table({(): "62", (1,): "17"}), n=6, prompt=(1,)),
         ),
     ),
@@ -112,15 +116,15 @@ _ALL = (
         ("R7", "R8"),
         (
             _case("temperature", target=_DISTINCT, sampling=Sampling(temperature=0.5), gamma=1, n=2),
-            _case("top-k", target=_DISTINCT, sampling=Sampling(top_k=2), gamma=1, n=2),
-            _case("top-p", target=_DISTINCT, sampling=Sampling(top_p=0.6), gamma=1, n=2),
-            _case("min-p", target=_DISTINCT, sampling=Sampling(min_p=0.3), gamma=1, n=2),
+            _case("top-k", _DISTINCT, _DISTINCT_DRAFT, sampling=Sampling(top_k=2), gamma=1, n=2),
+            _case("top-p", _DISTINCT, _DISTINCT_DRAFT, sampling=Sampling(top_p=0.56), gamma=1, n=2),
+            _case("min-p", _DISTINCT, _DISTINCT_DRAFT, sampling=Sampling(min_p=0.3), gamma=1, n=2),
             _case("temperature and two drafts", _DISTINCT, sampling=Sampling(temperature=0.5)),
             _case(
                 "top-k then top-p",
-                table({(): "2231", (1,): "3221"}),
-                table({(): "1223", (2,): "4211"}),
-                sampling=Sampling(top_k=3, top_p=0.7),
+                table({(): "4031", (0,): "2501"}),
+                table({(): "1043", (2,): "4130"}),
+                sampling=Sampling(top_k=2, top_p=0.67),
                 gamma=1,
                 n=2,
             ),
@@ -159,7 +163,7 @@ _ALL = (
         ("R11",),
         (
             _case("two alike", table({(): "44"}), table({(): "62"}), n=3, prompt=(1,)),
-            _case("three alike", table({(): "233"}), table({(): "422"})),
+            _case("three alike", table({(): "233"}), table({(): "332"})),
         ),
     ),
     Check(

@@ -9,7 +9,7 @@ from typing import Any, cast
 from refspec.conformance.adapter import PLAIN, Answered, AnsweredRounds, Case, Dialect, Engine, EngineDied, Run, Skip
 from refspec.conformance.answered import answered_law
 from refspec.conformance.cases import CHECKS, Check
-from refspec.conformance.expected import ORDER
+from refspec.conformance.expected import ORDER, tied
 from refspec.conformance.judges import JUDGES, Observed
 from refspec.decoding.lm import Tokens
 from refspec.errors import RefspecError
@@ -127,7 +127,8 @@ def require(case: Case, dialect: Dialect) -> None:
     asked += ["repetition_penalty"] * (case.repetition_penalty != 1)
     reasons = {
         f"it does not take {', '.join(each for each in asked if each not in dialect.warps)}": set(asked) <= set(dialect.warps),
-        "it leaves open which of equal logits it takes": dialect.ties != "open" or case.name != "equal logits",
+        "it leaves open which of equal logits it takes": dialect.ties != "open" or "temperature" not in tied(case),
+        "its top-k may drop what ties with the k-th": dialect.top_k_ties or "top_k" not in tied(case),
         "it decodes one text at a time": dialect.batched or not case.batch,
         "its rows have no padding": dialect.padded or case.size == case.target.vocab_size,
         "it takes no stop tokens": dialect.stops or not case.stop,

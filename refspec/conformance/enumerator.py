@@ -95,6 +95,26 @@ def text(case: Case, uniforms: Sequence[Fraction]) -> Text:
     return Text(made, tape.read)
 
 
+def steady(case: Case, uniforms: Sequence[Fraction], by: Fraction) -> bool:
+    """Whether the text is the same, and takes as many uniforms, where each that it takes is moved by so much either way.
+
+    >>> from fractions import Fraction
+    >>> from refspec.conformance.cases import CHECKS
+    >>> from refspec.conformance.enumerator import steady
+    >>> case = CHECKS["one-round-law"].cases[0]
+    >>> [steady(case, [u] * 4, by=Fraction(1, 100)) for u in (Fraction(1, 3), Fraction(1, 2))]
+    [True, False]
+    """
+    right = text(case, uniforms)
+    moved = (
+        [*uniforms[:i], each, *uniforms[i + 1 :]]
+        for i in range(right.draws)
+        for each in (uniforms[i] - by, uniforms[i] + by)
+        if 0 <= each < 1
+    )
+    return all(text(case, tape) == right for tape in moved)
+
+
 def rows(case: Case, model: TableLM, tokens: Tokens) -> Row:
     """As they are written where nothing changes them, so that an ulp in them stays one; else as `expected.row` has them."""
     if case.sampling == PLAIN and case.repetition_penalty == 1 and case.size == model.vocab_size:

@@ -4,9 +4,11 @@ It shares no code with the float path (`models/sampling.py`, `decoding/chance.py
 A row's logits are the logs of its probabilities, so that a temperature of 1/2, or a penalty of 2, squares them.
 """
 
+from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
-from refspec.conformance.adapter import Case
+from refspec.conformance.adapter import PLAIN, Case
 from refspec.decoding.lm import TableLM, Tokens
 
 Row = tuple[Fraction, ...]
@@ -56,8 +58,7 @@ def _of_table(model: TableLM, text: Tokens) -> Row:
 
 
 def warped(case: Case, weights: Row, text: Tokens, order: tuple[str, ...], ties: str) -> Row:
-    penalty = _whole(case.repetition_penalty)
-    weights = tuple(w**penalty if token in text else w for token, w in enumerate(weights))
+    weights = _penalised(case, weights, text)
     if case.sampling.temperature == 0:
         best = max(weights)
         at = [token for token, w in enumerate(weights) if w == best]
@@ -65,6 +66,11 @@ def warped(case: Case, weights: Row, text: Tokens, order: tuple[str, ...], ties:
     for step in order:
         weights = _STEPS[step](_normalised(weights), getattr(case.sampling, step))
     return _normalised(weights)
+
+
+def _penalised(case: Case, weights: Row, text: Tokens) -> Row:
+    penalty = _whole(case.repetition_penalty)
+    return tuple(w**penalty if token in text else w for token, w in enumerate(weights))
 
 
 def _whole(power: float) -> int:
@@ -100,3 +106,70 @@ def _min_p(weights: Row, p: float | None) -> Row:
 
 
 _STEPS = {"temperature": _temperature, "top_k": _top_k, "top_p": _top_p, "min_p": _min_p}
+
+
+@lru_cache
+def tied(case: Case) -> frozenset[str]:
+    """The options at whose cut two probabilities of a row are equal: which of them stays is a convention.
+
+    >>> from refspec.conformance.cases import CHECKS
+    >>> from refspec.conformance.expected import tied
+    >>> {case.name: set(tied(case)) for case in CHECKS["greedy"].cases if tied(case)}
+    {'equal logits': {'temperature'}}
+    """
+    return frozenset(name for name, gap in gaps(case).items() if gap == 0)
+
+
+def gaps(case: Case, order: tuple[str, ...] = ORDER) -> dict[str, Fraction]:
+    """{option: the least distance of a row from being cut otherwise}, over the rows behind all that target or draft may give.
+
+    Between the last weight that stays and the next one relative to the former, of a bound absolute. Temperature cuts at 0 alone.
+
+    >>> import refspec
+    >>> from refspec.conformance.adapter import Case
+    >>> from refspec.conformance.expected import gaps
+    >>> from refspec.models.sampling import Sampling
+    >>> coin = refspec.TableLM({(): [0.25, 0.75]})
+    >>> gaps(Case("coin", coin, coin, 1, 1, (0,), sampling=Sampling(top_k=1)))
+    {'top_k': Fraction(2, 3)}
+    """
+    found: dict[str, Fraction] = {}
+    if case.sampling == PLAIN:
+        return found
+    texts = {case.prompt}
+    for _ in range(case.max_new_tokens):
+        longer = set()
+        for text in texts:
+            for model in (case.target, case.draft):
+                for name, gap in _gaps(case, _of_table(model, text)[: case.size], text, order):
+                    found[name] = min(gap, found.get(name, gap))
+                longer |= {(*text, token) for token, p in enumerate(row(case, model, text, order)) if p}
+        texts = longer
+    return found
+
+
+def _gaps(case: Case, weights: Row, text: Tokens, order: tuple[str, ...]) -> Iterator[tuple[str, Fraction]]:
+    weights = _penalised(case, weights, text)
+    if case.sampling.temperature == 0:
+        yield "temperature", _after(sorted(weights, reverse=True), 1)
+        return
+    for step in order:
+        weights, value = _normalised(weights), getattr(case.sampling, step)
+        cut = _STEPS[step](weights, value)
+        if step != "temperature" and value is not None:
+            ranked = sorted(weights, reverse=True)
+            between = _after(ranked, value if step == "top_k" else sum(map(bool, cut)))
+            yield step, min([between, *_from_bound(step, ranked, value)])
+        weights = cut
+
+
+def _after(ranked: list[Fraction], kept: int) -> Fraction:
+    """Zeros may stay or go."""
+    return 1 - ranked[kept] / ranked[kept - 1] if kept < len(ranked) and ranked[kept] else Fraction(1)
+
+
+def _from_bound(step: str, ranked: list[Fraction], value: float) -> Iterator[Fraction]:
+    if step == "top_p":
+        yield from (abs(sum(ranked[:n]) - Fraction(value)) for n in range(1, sum(map(bool, ranked))))
+    if step == "min_p":
+        yield from (abs(weight / ranked[0] - Fraction(value)) for weight in ranked)

@@ -1,7 +1,7 @@
 """For engines that only take weights: two Llama networks of 16 tokens and 2 layers, and the cases on them.
 
 The weights are drawn once and committed; `python -m refspec.conformance.fixtures` makes them again. Every row that a case can
-reach has a margin of at least MARGIN: in logits at the top-k cut and between the two likeliest tokens, in mass at the top-p cut.
+reach has a margin of at least MARGIN at its cuts (`expected.gaps`): about as much in logits, and in mass at the top-p cut.
 A near-tie would let a float32 engine cut elsewhere, which is no bug and would look like one.
 """
 
@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from refspec.arrays import Array
 from refspec.conformance.adapter import PLAIN, Case
 from refspec.conformance.cases import CHECKS, Check
+from refspec.conformance.expected import gaps
 from refspec.decoding.chance import seeded_generator
 from refspec.decoding.lm import TableLM, Tokens
 from refspec.models.model import Model, load
@@ -129,29 +130,6 @@ def _tables(models: tuple[Model, ...], sampling: Sampling, length: int) -> list[
     return [TableLM({(): table[PROMPT], **table}) for table in tables]
 
 
-def margin(case: Case) -> float:
-    """The least distance of a row from being cut otherwise.
-
-    >>> from refspec.conformance.fixtures import MARGIN, cases, margin
-    >>> all(margin(case) >= MARGIN for check, case in cases())
-    True
-    """
-    least, options = np.inf, case.sampling
-    for model in (case.target, case.draft):
-        for row in model.by_context.values():
-            ranked = np.sort(row)[::-1]
-            gaps = -np.diff(np.log(ranked))
-            if options.temperature == 0:
-                least = min(least, gaps[0])
-                continue
-            if options.top_k is not None:
-                least = min(least, gaps[options.top_k - 1])
-            if options.top_p is not None:
-                kept = ranked[: options.top_k] / ranked[: options.top_k].sum()
-                least = min(least, np.abs(np.cumsum(kept)[:-1] - options.top_p).min(), gaps[: options.top_k].min())
-    return float(least)
-
-
 @lru_cache
 def fixture_checks() -> Mapping[str, Check]:
     """The checks, with these cases in the place of tables.
@@ -172,7 +150,7 @@ def first_seed(folder: Path) -> int:
     """The first seed whose rows keep their margin, written to the folder."""
     for seed in range(0, 2000, 2):
         write(folder, seed)
-        if all(margin(case) >= MARGIN for _, case in cases(folder)):
+        if all(min(gaps(case).values()) >= MARGIN for _, case in cases(folder)):
             return seed
     raise AssertionError("a seed has this margin")
 

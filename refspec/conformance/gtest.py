@@ -62,15 +62,24 @@ def divergence(counts: Mapping[Hashable, int], expected: Mapping[Hashable, Fract
 def detectable(n: int, cells: int, alpha: float) -> float:
     """A total variation that the test finds with probability 0.95 at least, whatever the law that is so far away.
 
-    By Pinsker n KL >= 2 n TV^2, and the observed law is within sqrt((k - 1) / 4n) + sqrt(ln 20 / 2n) of its own in TV: its
-    mean by Jensen, and what it exceeds that by McDiarmid.
+    Let A be the cells that the other law favours: it gives A the expected probability plus TV. What is observed of A is less
+    than that by sqrt(ln 20 / 2n) at most, with this probability (Hoeffding), and by Pinsker n KL >= 2 n (observed - expected)^2.
 
     >>> from refspec.conformance.gtest import detectable
     >>> round(detectable(20_000, cells=9, alpha=1e-11), 3)
-    0.053
+    0.043
     """
-    x = threshold(alpha, cells)
-    return min(1.0, math.sqrt(x / (2 * n)) + math.sqrt((cells - 1) / (4 * n)) + math.sqrt(math.log(20) / (2 * n)))
+    return min(1.0, blindness(cells, alpha) / math.sqrt(n))
+
+
+def blindness(cells: int, alpha: float) -> float:
+    """What `detectable` is of n runs, times sqrt(n).
+
+    >>> from refspec.conformance.gtest import blindness
+    >>> round(blindness(cells=2, alpha=1e-11), 1), round(blindness(cells=81, alpha=1e-11), 1)
+    (5.1, 10.2)
+    """
+    return math.sqrt(threshold(alpha, cells) / 2) + math.sqrt(math.log(20) / 2)
 
 
 Cell = Callable[[tuple[int, ...]], Hashable]

@@ -81,6 +81,7 @@ def _from_file(path: Path) -> Any:
         raise BadArgument(f"adapter is in {path}, and there is no such file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # where dataclasses look for it
+    sys.path.insert(0, str(path.resolve().parent))  # as `python FILE` has it: the engine may lie beside its adapter
     spec.loader.exec_module(module)
     return module
 

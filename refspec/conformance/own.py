@@ -121,6 +121,7 @@ class Own:
             seeds_in=True,
             round_by_round=True,
             padded=True,
+            top_k_ties=True,
             warps=WARPS,
             block=rule is verify.block,
         )

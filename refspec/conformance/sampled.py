@@ -1,24 +1,25 @@
 """The sampled level: an engine run from seeds, its texts counted and held against the law by G-tests.
 
 The false alarm of a whole run, over all its tests together, is at most ALARM: each test has its share (Bonferroni) of a bound
-that needs no limit (`gtest.py`). How many runs a case gets depends on the clock alone, never on what came of them.
+that needs no limit (`gtest.py`). How many runs a case gets depends on the clock alone, never on what came of them: as many as
+make the distance that it would find the same for all.
 """
 
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
-from typing import Any, cast
+from typing import cast
 
-from refspec.conformance.adapter import Case, Dialect, Engine, Sampled, Skip
+from refspec.conformance.adapter import Case, Dialect, Engine, Run, Sampled, Skip
 from refspec.conformance.cases import CHECKS, Check
 from refspec.conformance.checks import Finding, Report, asked, require
 from refspec.conformance.expected import Law, row
 from refspec.conformance.fixtures import fixture_checks
-from refspec.conformance.gtest import View, detectable, divergence, seen_as, threshold, views
+from refspec.conformance.gtest import View, blindness, detectable, divergence, seen_as, threshold, views
 from refspec.conformance.judges import expected_law, said
 from refspec.decoding.lm import Tokens
 from refspec.proof.exact import total_variation
@@ -58,12 +59,17 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), budget: f
     known = CHECKS if engine.dialect.tables else fixture_checks()
     every = (case for check in known.values() for case in check.cases if _able(engine.dialect, case))
     tests = sum(len(views(case.max_new_tokens)) + 2 for case in every)
-    found, left = [], budget
-    for i, (check, case) in enumerate(asked):
-        began = time.perf_counter()
-        share = left / (1 + sum(_able(engine.dialect, other) for _, other in asked[i + 1 :]))
-        found.append(_found(engine, check, case, share, ALARM / max(1, tests), seed=i * MOST))
-        left = max(0.0, left - (time.perf_counter() - began))
+    alpha = ALARM / max(1, tests)
+    ends = time.perf_counter() + budget
+    begun = [_begun(engine, check, case, alpha, seed=i * MOST) for i, (check, case) in enumerate(asked)]
+    waiting, found = sum(each.cost for each in begun if isinstance(each, Begun)), []
+    for each in begun:
+        if isinstance(each, Finding):
+            found.append(each)
+            continue
+        left = max(0.0, ends - time.perf_counter())
+        found.append(_finished(engine, each, left * each.cost / waiting if each.cost else 0.0, alpha))
+        waiting -= each.cost
     return Report(engine.dialect, "sampled", tuple(found))
 
 
@@ -75,10 +81,39 @@ def _able(dialect: Dialect, case: Case) -> bool:
     return True
 
 
-def _found(engine: Engine, check: Check, case: Case, seconds: float, alpha: float, seed: int) -> Finding:
-    def ask() -> Any:
+@dataclass(frozen=True)
+class Begun:
+    """The first runs of a case, from `seed` on, how many seconds one took, and what it costs to see as far as in the others."""
+
+    check: Check
+    case: Case
+    seed: int
+    runs: list[Run]
+    pace: float
+    cost: float
+
+
+def _begun(engine: Engine, check: Check, case: Case, alpha: float, seed: int) -> Begun | Finding:
+    def ask() -> Begun:
         require(case, engine.dialect)
-        return counted(cast(Sampled, engine), case, seconds, seed)
+        halves, times = [], [time.perf_counter()]
+        for start in (seed, seed + FIRST // 2):  # the pace is that of the second half, when whatever warms up is warm
+            halves += list(cast(Sampled, engine).sampled(case, range(start, start + FIRST // 2)))
+            times.append(time.perf_counter())
+        pace, cells = 2 * (times[2] - times[1]) / FIRST, len(expected_law(case, engine.dialect))
+        # a text that is certain needs no law to be told
+        return Begun(check, case, seed, halves, pace, pace * blindness(cells, alpha) ** 2 if cells > 1 else 0.0)
+
+    begun: Begun | Finding = asked(ask, check.id, case.name, "sampled")
+    return begun
+
+
+def _finished(engine: Engine, begun: Begun, seconds: float, alpha: float) -> Finding:
+    check, case = begun.check, begun.case
+
+    def ask() -> Counted:
+        more, start = min(MOST - FIRST, int(seconds / begun.pace)), begun.seed + FIRST
+        return counted([*begun.runs, *(cast(Sampled, engine).sampled(case, range(start, start + more)) if more > 0 else ())])
 
     seen = asked(ask, check.id, case.name, "sampled")
     if isinstance(seen, Finding):
@@ -89,22 +124,13 @@ def _found(engine: Engine, check: Check, case: Case, seconds: float, alpha: floa
     return Finding(check.id, case.name, "sampled", status, distance if status == "deviates" else Fraction(0), detail, seen)
 
 
-def counted(engine: Sampled, case: Case, seconds: float, seed: int) -> Counted:
-    """As many runs as fit into so many seconds, by the pace of the first.
-
-    >>> from refspec.conformance.cases import CHECKS
-    >>> from refspec.conformance.own import Own
-    >>> from refspec.conformance.sampled import counted
-    >>> counted(Own(), CHECKS["dead-draft"].cases[0], seconds=0.0, seed=0).runs
-    100
+def counted(runs: Sequence[Run]) -> Counted:
     """
-    began = time.perf_counter()
-    runs = list(engine.sampled(case, range(seed, seed + FIRST)))
-    each = (time.perf_counter() - began) / FIRST
-    # a text that is certain needs no law to be told
-    more = min(MOST if len(expected_law(case, engine.dialect)) > 1 else 2 * FIRST, int(seconds / each)) - FIRST
-    if more > 0:
-        runs += engine.sampled(case, range(seed + FIRST, seed + FIRST + more))
+    >>> from refspec.conformance.adapter import Run
+    >>> from refspec.conformance.sampled import counted
+    >>> counted([Run((0, 1)), Run((1, 0))]).pairs
+    Counter({(0, 1): 1})
+    """
     texts = [tuple(map(int, run.tokens)) for run in runs]
     firsts = [text[:1] for text in texts]
     known = all(run.drafted is not None for run in runs), all(run.accepted is not None for run in runs)

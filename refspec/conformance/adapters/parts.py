@@ -53,7 +53,7 @@ def by_rule(rule: Rule, name: str, version: str, **more: Any) -> ByGenerator:
         return Verdict(int(accepted), int(token))
 
     own = Own(judge)
-    return _made(own.answered, own.answered_round, name, version, {"warps": WARPS, "padded": True} | more)
+    return _made(own.answered, own.answered_round, name, version, {"warps": WARPS, "padded": True, "top_k_ties": True} | more)
 
 
 def by_step(step: Callable[[Case, Any, int], tuple[tuple[int, ...], int]], name: str, version: str, **more: Any) -> ByGenerator:

@@ -150,6 +150,7 @@ def _engine(how: str, name: str, **more: Any) -> ByGenerator:
             round_by_round=True,
             seeds_in=True,
             warps=("repetition_penalty", "temperature", "top_k", "top_p", "min_p"),
+            top_k_ties=True,
             kv_dtype="float32",
             **more,
         ),
