@@ -22,7 +22,7 @@ import refspec
 from refspec.bench import machine, peers, prompts
 from refspec.bench.clock import Spread, geometric_mean
 from refspec.bench.costs import Costs, Curve, Point
-from refspec.bench.hindsight import after_first, best_rate, places
+from refspec.bench.hindsight import Place, Way, after_first, best_rate, places
 from refspec.bench.race import Decoded, race
 from refspec.bench.results import results, wilson
 from refspec.cli import bench as command
@@ -302,7 +302,7 @@ def test_hindsight_is_the_best_of_all_runs_of_the_loop(given: list[tuple[Tokens,
     most = len(costs) - 1
     model = Costs(tuple(costs), Fraction(0), lookup=True)  # type: ignore[arg-type]
     bound = best_rate(
-        [after_first(places(prompt, text, len(text) + 2 * stops, most), model.of_round) for prompt, text, stops in given]
+        [after_first(Way(places(prompt, text, len(text) + 2 * stops, most), model.of_round)) for prompt, text, stops in given]
     )
     outcomes = []
     for prompt, text, stops in given:
@@ -358,9 +358,34 @@ def test_places_say_what_is_proposed_and_what_of_it_follows() -> None:
     assert [tuple(each) for each in places((1, 1), (1, 1), 2, 4)] == [(1, 1), (0, 0)]  # no room behind the last
 
 
+places_of_two = st.lists(st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2), min_size=1, max_size=5)
+
+
+@settings(max_examples=40)
+@given(places_of_two, st.lists(COSTS, min_size=2, max_size=2))
+def test_of_two_drafters_hindsight_takes_the_best_choice_of_every_round(
+    drawn: list[tuple[tuple[int, int], ...]], costs: list[list[Fraction]]
+) -> None:
+    """Against every sequence of choices of drafter and gamma, written down."""
+    end = len(drawn)
+    ways = [
+        Way([Place(max(pair[j]), min(pair[j])) for pair in drawn], costs[j].__getitem__)  # type: ignore[arg-type]
+        for j in range(2)
+    ]
+
+    def paths(i: int) -> list[Fraction]:
+        if i >= end:
+            return [Fraction(0)]
+        choices = [(way, gamma) for way in ways for gamma in range(way.places[i].proposed + 1)]
+        return [way.cost(gamma) + rest for way, gamma in choices for rest in paths(i + min(gamma, way.places[i].agreed) + 1)]
+
+    most = max(way.places[0].agreed for way in ways) + 1
+    assert after_first(*ways) == [(end - first, min(paths(first))) for first in range(1, min(most, end) + 1)]
+
+
 def test_without_a_second_round_there_is_no_best_rate() -> None:
     assert best_rate([]) is best_rate([[]]) is best_rate([[(0, 0.0)], [(0, 0.0)]]) is None
-    assert after_first([], lambda _: 1.0) == []
+    assert after_first(Way([], lambda _: 1.0)) == []
     assert best_rate([[(0, 0.0)], [(2, 4.0)]]) == 0.5
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from refspec.bench.clock import geometric_mean
 from refspec.bench.costs import Costs
-from refspec.bench.hindsight import after_first, best_rate, places
+from refspec.bench.hindsight import Way, after_first, best_rate, places
 from refspec.bench.operations import Operations, operations
 from refspec.bench.race import Decoded
 from refspec.decoding.lm import Tokens
@@ -110,7 +110,7 @@ def results(
         bound = None
         if bounded and greedy and costs.lookup:
             seen = [places(prompts[i][1], speculative[i].tokens, max_new_tokens, most) for i in chosen]
-            bound = best_rate([after_first(each, costs.of_round) for each in seen])
+            bound = best_rate([after_first(Way(each, costs.of_round)) for each in seen])
         categories.append(category(name, pick(plain, chosen), mine, costs, greedy, bound))
     ranked = sorted((each.speed_up.times, each.category) for each in categories if each.speed_up.times is not None)
     speed_up = geometric_mean(each.speed_up.times for each in categories)
