@@ -1,7 +1,7 @@
 """The EAGLE head: its arithmetic against a plain one, its cache against a fresh head's, and that it changes no law."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from safetensors.numpy import load_file, save_file
 import refspec
 from refspec.arrays import Array
 from refspec.decoding import verify
-from refspec.decoding.draft import Draft
+from refspec.decoding.draft import Draft, GoOn
 from refspec.decoding.draft.several import Several
 from refspec.decoding.lm import Tokens
+from refspec.decoding.question import Asking
 from refspec.errors import BadArgument, BadConfig, BadWeights
 from refspec.models.drafts import load_draft
 from refspec.models.eagle_drafter import EagleDrafter, eagle_drafter
@@ -269,20 +270,57 @@ class Late(EagleDrafter):
         return Draft(draft.tokens, draft.probs[:1].repeat(len(draft.tokens), axis=0)) if draft.tokens else draft  # type: ignore[index]
 
 
-@pytest.mark.parametrize("rule", ["token", "block", "sample-match"])
-@pytest.mark.parametrize("bug", [False, True])
-def test_the_text_keeps_the_targets_law(rule: str, bug: bool) -> None:
-    rows = [[Fraction(1, 4), Fraction(3, 4)], [Fraction(2, 3), THIRD]]
+class DropsTheUnsure(EagleDrafter):
+    """The bug: what the head was not sure of is dropped behind the draw, by how likely the drawn token was."""
+
+    def asking_while(self, tokens: Tokens, gamma: int, chance: refspec.Chance, go_on: GoOn) -> Asking[Draft]:
+        draft = yield from super().asking_while(tokens, gamma, chance, go_on)
+        if draft.tokens and draft.probs[-1][draft.tokens[-1]] < Fraction(1, 2):  # type: ignore[index]
+            return Draft(draft.tokens[:-1], draft.probs[:-1] if draft.tokens[1:] else None)  # type: ignore[index]
+        return draft
+
+
+ROWS = [[Fraction(1, 4), Fraction(3, 4)], [Fraction(2, 3), THIRD]]
+Wrap = Callable[[EagleDrafter], refspec.Drafter]
+
+
+def law_behind_a_head(kind: type[EagleDrafter], rule: str, wrap: Wrap, lengths: set[int]) -> dict[Tokens, Fraction]:
+    """lengths: gets the numbers of tokens that were drafted."""
 
     def run(chance: refspec.Chance) -> Tokens:
         target = TableTarget(TABLE)
-        drafter = (Late if bug else EagleDrafter)(TableHead(rows, [1, 2]), target, lambda scores: scores)
+        drafter = wrap(kind(TableHead(ROWS, [1, 2]), target, lambda scores: scores))
         options = {"gamma": 2, "max_new_tokens": 4, "chance": chance, "verify": verify.RULES[rule]}
-        return refspec.speculative(target, drafter, (0, 1), **options).tokens
+        out = refspec.speculative(target, drafter, (0, 1), **options)
+        lengths.update(each.drafted for each in out.rounds[:-1])
+        return out.tokens
 
-    plain_law = exact.law(lambda chance: refspec.autoregressive(refspec.TableLM(TABLE), (0, 1), max_new_tokens=4, chance=chance))
-    law = exact.law(run)
-    assert (law == plain_law) == (not bug or rule == "sample-match")  # sample-match looks at no q
+    return exact.law(run)
+
+
+def plain_law() -> dict[Tokens, Fraction]:
+    return exact.law(lambda chance: refspec.autoregressive(refspec.TableLM(TABLE), (0, 1), max_new_tokens=4, chance=chance))
+
+
+@pytest.mark.parametrize("rule", ["token", "block", "sample-match"])
+@pytest.mark.parametrize("bug", [None, Late, DropsTheUnsure])
+def test_the_text_keeps_the_targets_law(rule: str, bug: type[EagleDrafter] | None) -> None:
+    law = law_behind_a_head(bug or EagleDrafter, rule, lambda head: head, set())
+    assert (law == plain_law()) == (bug is None or rule == "sample-match")  # sample-match looks at no q
+
+
+@pytest.mark.parametrize("rule", ["token", "block", "sample-match"])
+@pytest.mark.parametrize("bug", [None, DropsTheUnsure])
+def test_how_deep_it_drafts_goes_by_how_sure_it_is_and_leaves_the_law_alone(rule: str, bug: type[EagleDrafter] | None) -> None:
+    """Over every branch, in which it drafts nothing, one token and two, and in which lookup drafts in its place."""
+    profile, lengths = refspec.Profile((1, 1.3, 1.605), draft=0), set()
+
+    def wrap(head: EagleDrafter) -> refspec.Drafter:
+        return refspec.AdaptiveDrafter(Several(refspec.NgramDrafter(), head), profile)
+
+    law = law_behind_a_head(bug or EagleDrafter, rule, wrap, lengths)
+    assert (law == plain_law()) == (bug is None or rule == "sample-match")
+    assert lengths == {0, 1, 2}
 
 
 # ---- what is refused

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import refspec
-from refspec.errors import ModelNotFound
+from refspec.errors import BadArgument, ModelNotFound
 from refspec.files import read_json
 from refspec.models import home
 from refspec.models.drafts import best_for
@@ -79,6 +79,13 @@ def test_auto_takes_the_packages_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert repr(best_for(target)) == "NgramDrafter(longest=8, shortest=1)"
     with pytest.raises(ModelNotFound, match="the name of a model is empty"):
         refspec.load("")
+
+
+def test_auto_is_made_for_a_cache_and_not_for_a_model() -> None:
+    model = refspec.load("tiny-target")
+    with pytest.raises(BadArgument, match=r"'tiny-target' is a model, .*: give model\.language_model\(\), or drafter=\"auto\""):
+        best_for(model)  # type: ignore[arg-type]
+    assert refspec.generate(model, "ROMEO:", drafter="auto", max_new_tokens=9).stats.drafted is not None
 
 
 @pytest.mark.peers

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from refspec.brief import short
 from refspec.decoding.draft import Drafter
 from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.draft.several import Several
 from refspec.decoding.lm import LanguageModel
 from refspec.decoding.optional import optional
+from refspec.errors import BadArgument
 from refspec.files import is_there, read_json
 from refspec.models import home
 from refspec.models.eagle_drafter import eagle_drafter, feeds_heads
@@ -51,13 +53,18 @@ def load_draft(name: str | Path, *, row_invariant: bool = False) -> Model | Call
 
 
 def best_for(target: LanguageModel) -> Drafter:
-    """What `auto` stands for.
+    """What `auto` stands for. Raises BadArgument for a Model: a head reads the features of the one cache that a text has.
 
     >>> import refspec
     >>> from refspec.models.drafts import best_for
     >>> best_for(refspec.load("tiny-target").language_model())
     NgramDrafter(longest=8, shortest=1)
     """
+    if isinstance(target, Model):
+        raise BadArgument(
+            f"auto is made for the cache that a text is decoded with, and {short(target.name)} is a model, which may have many: "
+            'give model.language_model(), or drafter="auto" to generate'
+        )
     made: dict[str, Drafter] = {}
     for folder in map(home.embedded, home.EMBEDDED_DRAFTS):
         about = read_json(folder / "config.json")

@@ -1,5 +1,6 @@
 """What a drafter is, and what it proposes."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,10 +73,14 @@ class Drafter(Protocol):
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft: ...
 
 
-def drafting(drafter: Drafter, tokens: Tokens, gamma: int, chance: Chance) -> Asking[Draft]:
+GoOn = Callable[[Sequence[float]], bool]  # given the chance of each guess so far to be accepted: does one more pay?
+
+
+def drafting(drafter: Drafter, tokens: Tokens, gamma: int, chance: Chance, go_on: GoOn | None = None) -> Asking[Draft]:
     """What the drafter proposes, by `asking` where it has that, its questions passed on to whoever drives.
 
-    A class below the one that wrote `asking` may propose otherwise: then its `propose` is what counts.
+    go_on: a drafter that can tell how sure it is of each guess asks this before each, in place of counting to gamma:
+    `asking_while`. A class below the one that wrote `asking` may propose otherwise: then its `propose` is what counts.
 
     >>> import refspec
     >>> from refspec.decoding.question import at_once
@@ -83,6 +88,8 @@ def drafting(drafter: Drafter, tokens: Tokens, gamma: int, chance: Chance) -> As
     >>> at_once(refspec.draft.drafting(drafter, (0,), 2, refspec.Tape([0.1, 0.9]))).tokens
     (0, 1)
     """
+    if go_on is not None and says(drafter, "asking_while", beside="propose"):
+        return (yield from drafter.asking_while(tokens, gamma, chance, go_on))  # type: ignore[attr-defined]
     if says(drafter, "asking", beside="propose"):
         return (yield from drafter.asking(tokens, gamma, chance))  # type: ignore[attr-defined]
     return drafter.propose(tokens, gamma, chance)

@@ -13,7 +13,7 @@ from refspec.decoding.draft.profile import Profile, of_rows
 from refspec.decoding.draft.shares import Shares
 from refspec.decoding.draft.state import state_of
 from refspec.decoding.lm import Tokens
-from refspec.decoding.optional import optional
+from refspec.decoding.optional import optional, says
 from refspec.decoding.question import Asking, at_once
 
 
@@ -95,11 +95,19 @@ class AdaptiveDrafter:
         drafted = self.draft_cost * v(texts) / texts if own is None else own  # a draft model's passes are shared as well
         costs = [v(beside + n + 1) - v(beside) + n * drafted for n in range(min(gamma + 1, len(verify)))]
         rate = max(texts / v(texts), company.tokens / company.cost)
-        wanted = best_draft_length(self.forecast(tokens, len(costs) - 1), costs, rate)
+        forecast = self.forecast(tokens, len(costs) - 1)
+
+        def go_on(chances: Sequence[float]) -> bool:
+            """The same bet, now that so many guesses are there, with the chance of each as their drafter sees it."""
+            return best_draft_length([*chances, *forecast[len(chances) :]], costs, rate) > len(chances)
+
+        wanted = best_draft_length(forecast, costs, rate)
         company.rows[self.seat] = wanted + 1
-        draft = yield from drafting(self.drafter, tokens, wanted, chance)
+        draft = yield from drafting(self.drafter, tokens, wanted, chance, None if self.races else go_on)
         self.shares.drafted(tokens, draft.tokens)
-        # Charged for what was asked, not for what came: where a draft stopped tells of tokens behind the rejection (N6)
+        # Behind a drafter that races, charged for what was asked: where a draft stopped tells of tokens behind the rejection (N6)
+        if not self.races:
+            wanted = len(draft.tokens)
         company.cost += v(beside + wanted + 1) * ((wanted + 1) / (beside + wanted + 1)) + wanted * drafted
         return draft
 

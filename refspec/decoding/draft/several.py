@@ -13,7 +13,7 @@ from typing import Any
 from refspec.arrays import Array
 from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
-from refspec.decoding.draft import Draft, Drafter, cost_of, drafting
+from refspec.decoding.draft import Draft, Drafter, GoOn, cost_of, drafting
 from refspec.decoding.draft.shares import Shares
 from refspec.decoding.draft.state import state_of
 from refspec.decoding.lm import Tokens
@@ -74,8 +74,11 @@ class Several:
         return at_once(self.asking(tokens, gamma, chance))
 
     def asking(self, tokens: Tokens, gamma: int, chance: Chance) -> Asking[Draft]:
+        return self.asking_while(tokens, gamma, chance, None)
+
+    def asking_while(self, tokens: Tokens, gamma: int, chance: Chance, go_on: GoOn | None) -> Asking[Draft]:
         self._last = i = self._choice(tokens)
-        draft = yield from drafting(self.drafters[i], tokens, gamma, chance)
+        draft = yield from drafting(self.drafters[i], tokens, gamma, chance, go_on)
         self._shares[i].drafted(tokens, draft.tokens)
         return draft
 
