@@ -251,8 +251,8 @@ class TableHead:
     def new_cache(self) -> Any:
         return NoCache()
 
-    def stand_ins(self, tokens: Array, features: Array, cache: Any) -> Array:
-        return (tokens[:, None] + features) % 2
+    def stand_in(self, tokens: Array, features: Array, cache: Any) -> Array:
+        return (tokens[-1:, None] + features[-1:]) % 2
 
     def scores(self, stand_ins: Array) -> Array:
         return self.rows[stand_ins[:, 0].astype(int)]

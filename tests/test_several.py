@@ -98,6 +98,17 @@ def test_who_should_yield_most_for_its_cost_drafts(first: tuple[float, ...], sec
     assert cost_of(several, (0,)) == (0 if chosen == 1 or first == second else 0.1)
 
 
+def test_a_draft_model_is_not_free() -> None:
+    """Its first guess is .6 likely for all that is known; lookup's free ones yield .55 here."""
+    coin = refspec.ModelDrafter(refspec.TableLM({(): [Fraction(1, 2), Fraction(1, 2)]}))
+    asked = {cost: Several(Scripted(1, (0.55,), 0), coin, draft_cost=cost) for cost in (0.0, 0.04, 0.06, 0.7)}
+    drafted = {cost: several.propose((0,), 1, refspec.Tape([0.1])).tokens for cost, several in asked.items()}
+    assert drafted == {0.0: (0,), 0.04: (0,), 0.06: (0,), 0.7: (1,)}  # four tokens ahead, .6 + .36 + .22 + .13
+    assert asked[0.06].cost((0,)) is None  # a bet then takes the profile's
+    with pytest.raises(BadArgument, match="draft_cost is -1"):
+        Several(coin, draft_cost=-1)
+
+
 def test_it_learns_who_is_right() -> None:
     """The text is all ones: the second drafter is right, the first never, so that the second soon drafts."""
 

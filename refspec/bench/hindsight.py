@@ -29,9 +29,7 @@ class Way(NamedTuple):
     cost: Callable[[int], float]
 
 
-def places(
-    prompt: Tokens, generated: Tokens, max_new_tokens: int, most: int, drafter: Drafter | None = None
-) -> list[Place]:
+def places(prompt: Tokens, generated: Tokens, max_new_tokens: int, most: int, drafter: Drafter | None = None) -> list[Place]:
     """At each token of `generated`, of drafts of up to `most` tokens that leave room for the round's own (N9).
 
     drafter: whose drafts, if they use no chance or the text is greedy; by default prompt lookup's.

@@ -33,7 +33,7 @@ class Head(Protocol):
     @property
     def share(self) -> float: ...
     def new_cache(self) -> KVCache: ...
-    def stand_ins(self, tokens: Array, features: Array, cache: KVCache) -> Array: ...
+    def stand_in(self, tokens: Array, features: Array, cache: KVCache) -> Array: ...
     def scores(self, stand_ins: Array) -> Array: ...
 
 
@@ -86,7 +86,7 @@ class EagleDrafter:
         known = min(self._cache.length, max(0, common_prefix(self._tokens, tokens) - 1), n - 2)
         self._cache.rollback(known)
         self._tokens = tokens
-        stand_in = self.head.stand_ins(np.array(tokens[known + 1 :]), features[known : n - 1], self._cache)[-1:]
+        stand_in = self.head.stand_in(np.array(tokens[known + 1 :]), features[known : n - 1], self._cache)
         while True:
             scores = self.head.scores(stand_in)[:, : len(self._ids)]
             law = self.sampling(scores)[0]
@@ -95,7 +95,7 @@ class EagleDrafter:
             drafted.append(int(self._ids[chance.pick(law)]))
             if not go_on(sure):
                 break
-            stand_in = self.head.stand_ins(np.array(drafted[-1:]), stand_in, self._cache)
+            stand_in = self.head.stand_in(np.array(drafted[-1:]), stand_in, self._cache)
         self._cache.rollback(n - 1)
         return Draft(tuple(drafted), np.stack([spread(law, self._ids, self.target.vocab_size) for law in laws]), n)
 

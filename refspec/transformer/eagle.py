@@ -53,11 +53,14 @@ class Eagle:
     def new_cache(self) -> KVCache:
         return self.decoder.new_cache()
 
-    def stand_ins(self, tokens: Array, features: Array, cache: KVCache) -> Array:
-        """tokens [n], each behind the one whose feature it comes with [n, d] -> stand-ins [n, d]; the cache grows by n."""
+    def stand_in(self, tokens: Array, features: Array, cache: KVCache) -> Array:
+        """tokens [n], each behind the one whose feature it comes with [n, d] -> the last one's stand-in [1, d]
+
+        The cache grows by n. Those before the last leave their keys and values, and are not computed any further.
+        """
         packed = Packed([NewTokens(tokens, cache)])
         x = self.join(np.concatenate([self.decoder.embedding[tokens], features], axis=1))
-        x = self.decoder.through_layers(x, packed)
+        x = self.decoder.through_layers(x, packed, slice(-1, None))
         packed.advance()
         return x
 

@@ -56,6 +56,9 @@ class Projection:
         return y if self.bias is None else y + self.bias
 
 
+ALL = slice(None)
+
+
 @dataclass(frozen=True)
 class Layer:
     attention_norm: Array  # [d]
@@ -113,8 +116,11 @@ class Llama:
         """The same between other layers."""
         return replace(self, config=replace(self.config, layers=len(layers)), layers=layers)
 
-    def through_layers(self, x: Array, packed: Packed) -> Array:
-        """x [n, d] of the new tokens -> [n, d]. The caches are written to, and not advanced."""
+    def through_layers(self, x: Array, packed: Packed, needed: slice = ALL) -> Array:
+        """x [n, d] of the new tokens -> [n, d], or of the rows needed. The caches are written to, and not advanced.
+
+        Behind the last layer's attention nobody looks at the other rows any more.
+        """
         config = self.config
         angles = packed.positions[:, None] * self.frequencies  # [n, e], float64: positions are large
         cos, sin = np.cos(angles).astype(self.dtype), np.sin(angles).astype(self.dtype)
@@ -129,6 +135,8 @@ class Llama:
                 rotated = rms_norm(rotated, layer.qk_norm, config.norm_eps)
             rotated = rotate(rotated, cos, sin)  # queries and keys, in one go
             attended = packed.attend(i, rotated[:h], rotated[h:], values, attend, config.attention_scale)  # [h, n, e]
+            if i == len(self.layers) - 1:
+                x, attended = x[needed], attended[:, needed]
             x = x + layer.output(merge_heads(attended)) * added
             gate, up = halves(layer.gate_up(rms_norm(x, layer.mlp_norm, config.norm_eps)))  # [n, inner]
             x = x + layer.down(silu(gate) * up) * added

@@ -1,91 +1,166 @@
-"""How good each kind of draft is for a target: acceptance by position, at every token of the target's own greedy answers.
+"""How good each kind of draft is for a target, and how good the choice among them, from recorded guesses.
 
-    python tests/benchmarks/drafts.py --prompts spec_bench.jsonl [--model smollm2-135m] [--limit 4] [--drafts NAME ...]
+    python tests/benchmarks/drafts.py --prompts spec_bench.jsonl --out guesses.jsonl [--model smollm2-135m] [--limit 4]
 
---prompts: JSONL with "category" and "prompt". A draft is asked at every position of every answer, as if a round began there, and
-what it guesses is compared with what came; a guess that is missing is wrong. So this is a property of the draft, whatever gamma
-auto would make of it; `refspec bench --draft NAME` measures the speed. Acceptance at position i is of those whose guesses
-before it were right; the interval is Wilson's at 95 %. tokens/call: what a round would yield with the first four.
+--prompts: JSONL with "category" and "prompt". The target answers each greedily, eight at a time, and each draft is asked at every
+token of the answer, as if a round began there. What it guesses is kept in --out, a line a prompt, so that a run that was
+interrupted goes on, and the tables of a whole run are printed again in seconds.
+
+The first table: acceptance at position i, of those whose guesses before it were right; a missing guess is a wrong one; Wilson's
+interval at 95 %. tokens/call: what a round would yield with the first four. The second: speed-up over plain decoding at the
+costs of a profile, rounds being replayed on the recorded text; bound: the same with the best choice of draft and gamma in each
+round, which only hindsight knows. `refspec bench --draft NAME` measures the speed itself.
 """
 
 import argparse
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import Any
+from pathlib import Path
 
-import numpy as np
+from guesses import Answer, Recorded, append, record, recorded
 from tqdm import tqdm
 
 import refspec
 from refspec.bench import prompts
+from refspec.bench.clock import geometric_mean
+from refspec.bench.hindsight import Way, after_first, best_rate, places
 from refspec.bench.results import wilson
+from refspec.decoding.draft import Drafter, cost_of
 from refspec.decoding.draft.ngram import NgramDrafter
-from refspec.models.drafts import load_draft
-from refspec.models.sampling import Sampling
+from refspec.decoding.draft.several import Several
+from refspec.models import home
+from refspec.models.profiles import profile_for
+from refspec.models.table_file import read_table
 
 DEPTHS, A_CALL = 5, 4
+GAMMAS = 1, 2, 3, 4, 6
 
 
-class Known:
-    """A target that has read a text: what a head asks it."""
+Make = Callable[[Answer], Drafter]
 
-    def __init__(self, model: refspec.Model, tokens: tuple[int, ...]) -> None:
-        lm = model.language_model(temperature=0)
-        lm.features(())
-        lm.probs(tokens)
-        self.network, self.name, self.rows = model.network, model.name, model.config.vocab_size
-        self.vocab_size, self.sampling = model.vocab_size, Sampling(temperature=0)
-        self._features = lm.features(tokens)
 
-    def features(self, tokens: tuple[int, ...]) -> Any:
-        return self._features[: len(tokens) - 1]
+def replayed(answer: Answer, drafter: Drafter, gamma: int, new_tokens: int, v: Callable[[int, int], float]) -> tuple[int, float]:
+    """(tokens, cost) of all rounds but the first, which belongs to the prefill. v: of gamma drafted tokens behind so many."""
+    text, end = answer.prompt, len(answer.prompt) + len(answer.tokens)
+    whole, spent, since = answer.prompt + answer.tokens, 0.0, end
+    while len(text) < end:
+        cost = cost_of(drafter, text) or 0.0
+        draft = drafter.propose(text, min(gamma, len(answer.prompt) + new_tokens - len(text) - 1), refspec.Seeded(0)).tokens
+        if text != answer.prompt:
+            spent += v(len(draft), len(text)) + len(draft) * cost
+        text = whole[: len(text) + right(draft, whole[len(text) :]) + 1]
+        since = min(since, len(text))
+    return end - since, spent
+
+
+def right(guesses: Sequence[int], came: Sequence[int]) -> int:
+    """How many guesses, from the first, came true."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(guesses, came, strict=False)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--prompts", default=None)
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="prompts a category")
     parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--drafts", nargs="+", default=["ngram", "smollm2-table", "smollm2-head", "auto"])
+    parser.add_argument("--heads", nargs="+", default=["smollm2-head"], help="what is recorded; the first drafts in auto")
+    parser.add_argument("--table", default="smollm2-table")
+    parser.add_argument("--profile", type=Path, help="the costs; by default this machine's")
     options = parser.parse_args()
     model = refspec.load(options.model)
     given = prompts.read(options.prompts, options.limit)
     texts = prompts.encode(model, given, chat=True, new_tokens=options.new_tokens, leave_out=True)
-    reached: dict[str, Any] = defaultdict(lambda: np.zeros(DEPTHS, int))
-    right: dict[str, Any] = defaultdict(lambda: np.zeros(DEPTHS, int))
-    by_category: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for category, prompt in tqdm(texts, desc="prompts"):
-        out = refspec.generate(model, prompt, max_new_tokens=options.new_tokens, temperature=0, stop=model.chat_end_tokens)
-        text = tuple(prompt) + out.tokens
-        target = Known(model, text)
-        for name in options.drafts:
-            drafter = NgramDrafter() if name == "ngram" else load_draft(name)(target)  # type: ignore[operator]
-            for start in range(len(prompt), len(text)):
-                guesses = drafter.propose(text[:start], DEPTHS, refspec.Seeded(0)).tokens
-                came = text[start : start + DEPTHS]
-                good = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(guesses, came, strict=False)))
-                reached[name][: min(good + 1, len(came))] += 1
-                right[name][:good] += 1
-                by_category[name, category].append(min(good, A_CALL) + 1)
-    answers = len(by_category[options.drafts[0], texts[0][0]]) and sum(
-        len(each) for (name, _), each in by_category.items() if name == options.drafts[0]
-    )
-    print(f"{options.model}: {len(texts)} prompts, {answers} answer tokens, greedy")
+    head = {"model": options.model, "prompts": len(texts), "new_tokens": options.new_tokens, "heads": options.heads}
+    answers = recorded(options.out, head)
+    with tqdm(total=len(texts), initial=len(answers), desc="prompts") as bar:
+        while left := texts[len(answers) : len(answers) + 8]:
+            asked, stop = [prompt for _, prompt in left], model.chat_end_tokens
+            outs = refspec.generate_batch(model, asked, max_new_tokens=options.new_tokens, temperature=0, stop=stop)
+            for (category, prompt), out in zip(left, outs, strict=True):
+                answers.append(record(model, category, tuple(prompt), out.tokens, options.heads))
+                append(options.out, answers[-1])
+                bar.update()
+    table = read_table(home.find(options.table), model.vocab_size)
+    profile = refspec.Profile.load(options.profile) if options.profile else profile_for(model)
+
+    def lookup(_: Answer) -> Drafter:
+        return NgramDrafter(table=table)
+
+    makes: dict[str, Make] = {"lookup": lambda _: NgramDrafter(), "lookup with table": lookup}
+    makes |= {name: lambda answer, name=name: Recorded(answer, name) for name in options.heads}
+    makes["auto"] = lambda answer: Several(lookup(answer), Recorded(answer, options.heads[0]))
+    print(f"{options.model}: {len(answers)} prompts, {sum(len(each.tokens) for each in answers)} answer tokens, greedy\n")
+    acceptance(answers, makes)
+    print(f"\n{profile.label}; a guess of {options.heads[0]}: {answers[0].guesses[options.heads[0]].cost:.3f}")
+    speeds(answers, makes, profile, options.new_tokens)
+
+
+def acceptance(answers: Sequence[Answer], makes: dict[str, Make]) -> None:
     print("| draft | " + " | ".join(f"at {i + 1}" for i in range(DEPTHS)) + " | tokens/call |")
     print("|---|" + "---|" * (DEPTHS + 1))
-    for name in options.drafts:
+    for name, make in makes.items():
+        reached, good, yields = [0] * DEPTHS, [0] * DEPTHS, []
+        for answer in answers:
+            drafter, whole = make(answer), answer.prompt + answer.tokens
+            for start in range(len(answer.prompt), len(whole)):
+                guesses = drafter.propose(whole[:start], DEPTHS, refspec.Seeded(0)).tokens
+                came = whole[start : start + DEPTHS]
+                agreed = right(guesses, came)
+                for i in range(min(agreed + 1, len(came))):
+                    reached[i] += 1
+                    good[i] += i < agreed
+                yields.append(min(agreed, A_CALL) + 1)
         cells = []
-        for good, tried in zip(right[name], reached[name], strict=True):
-            least, most = wilson(int(good), int(tried)) if tried else (0.0, 0.0)
-            cells.append(f"{good / tried:.3f} ({least:.3f} to {most:.3f})" if tried else "-")
-        a_call = np.mean([each for (whose, _), found in by_category.items() if whose == name for each in found])
-        print(f"| {name} | " + " | ".join(cells) + f" | {a_call:.2f} |")
-    categories = list(dict.fromkeys(category for category, _ in texts))
-    print("\n| tokens/call | " + " | ".join(options.drafts) + " |")
-    print("|---|" + "---|" * len(options.drafts))
-    for category in categories:
-        print(f"| {category} | " + " | ".join(f"{np.mean(by_category[name, category]):.2f}" for name in options.drafts) + " |")
+        for hits, tried in zip(good, reached, strict=True):
+            least, most = wilson(hits, tried) if tried else (0.0, 0.0)
+            cells.append(f"{hits / tried:.3f} ({least:.3f} to {most:.3f})" if tried else "-")
+        print(f"| {name} | " + " | ".join(cells) + f" | {sum(yields) / len(yields):.2f} |", flush=True)
+
+
+def speeds(answers: Sequence[Answer], makes: dict[str, Make], profile: refspec.Profile, new_tokens: int) -> None:
+    most = len(profile.verify) - 1
+
+    def v(drafted: int, tokens: int) -> float:
+        return profile.behind(tokens)[drafted]
+
+    def run(name: str, gamma: int | None) -> Callable[[Answer], list[tuple[int, float]]]:
+        def of(answer: Answer) -> list[tuple[int, float]]:
+            drafter = makes[name](answer)
+            betting = refspec.AdaptiveDrafter(drafter, profile) if gamma is None else drafter
+            return [replayed(answer, betting, gamma or most, new_tokens, v)]
+
+        return of
+
+    def bound(*names: str) -> Callable[[Answer], list[tuple[int, float]]]:
+        def of(answer: Answer) -> list[tuple[int, float]]:
+            costs = profile.behind(len(answer.prompt) + len(answer.tokens) // 2)
+            ways = []
+            for name in names:
+                drafter = makes[name](answer)
+                c = cost_of(drafter, answer.prompt) or 0.0
+                found = places(answer.prompt, answer.tokens, new_tokens, most, drafter)
+                ways.append(Way(found, lambda gamma, c=c: costs[gamma] + gamma * c))
+            return after_first(*ways)
+
+        return of
+
+    head = list(makes)[2]
+    columns = {f"auto, gamma {gamma}": run("auto", gamma) for gamma in GAMMAS}
+    columns |= {f"{name}, gamma auto": run(name, None) for name in makes}
+    columns |= {"bound of lookup": bound("lookup"), "bound of auto": bound("lookup", "lookup with table", head)}
+    categories: dict[str, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        categories[answer.category].append(answer)
+    found = {}
+    for name, choices in columns.items():
+        found[name] = [best_rate([choices(answer) for answer in each]) for each in categories.values()]
+    print("| speed-up | " + " | ".join([*categories, "geometric mean"]) + " |")
+    print("|---|" + "---|" * (len(categories) + 1))
+    for name, rates in found.items():
+        print(f"| {name} | " + " | ".join(f"{each or 1:.2f}" for each in [*rates, geometric_mean(rates)]) + " |")
 
 
 if __name__ == "__main__":

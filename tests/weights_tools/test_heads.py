@@ -162,11 +162,11 @@ def test_what_is_trained_is_what_is_run(folder: Path, text: Path, tmp_path: Path
         unrolled = module.unrolled(embedding[list(tokens[1:])][None], torch.tensor(features[:-1])[None], depths)
     for start in (0, 4, 11):  # a chain that begins behind tokens[: start + 2]
         cache: KVCache = drafter.head.new_cache()
-        stand_in = drafter.head.stand_ins(np.array(tokens[1 : start + 2]), features[: start + 1], cache)[-1:]
+        stand_in = drafter.head.stand_in(np.array(tokens[1 : start + 2]), features[: start + 1], cache)
         for s in range(depths):
             # angles in float32 in training
             assert np.abs(unrolled[s][0, start + s].numpy() - stand_in[0]).max() < 1e-4
-            stand_in = drafter.head.stand_ins(np.array(tokens[start + s + 2 : start + s + 3]), stand_in, cache)
+            stand_in = drafter.head.stand_in(np.array(tokens[start + s + 2 : start + s + 3]), stand_in, cache)
 
 
 def test_a_table_is_counted_from_the_text(folder: Path, text: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from refspec.decoding.draft.profile import Profile, of_rows
 from refspec.decoding.draft.shares import Shares
 from refspec.decoding.draft.state import state_of
 from refspec.decoding.lm import Tokens
-from refspec.decoding.optional import optional, says
+from refspec.decoding.optional import optional
 from refspec.decoding.question import Asking, at_once
 
 

@@ -5,6 +5,7 @@ something. Which one drafts is decided before anything is drawn, by the text and
 law of whichever drafts, and the text keeps the target's distribution (N6).
 """
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from itertools import accumulate
 from operator import mul
@@ -20,10 +21,13 @@ from refspec.decoding.lm import Tokens
 from refspec.decoding.optional import optional
 from refspec.decoding.question import Asking, at_once
 from refspec.errors import BadArgument
+from refspec.numeric import number
 
 
 class Several:
     """Of equals, the first. Chances are those of a drafter's own `forecast` where it has one, else its running shares so far.
+
+    draft_cost: of a token of a draft model, in plain steps, for the choice among them; a profile's `draft` is this machine's.
 
     >>> import refspec
     >>> from refspec.decoding.draft.several import Several
@@ -35,10 +39,12 @@ class Several:
 
     LOOK = 4  # tokens that the choice looks ahead
 
-    def __init__(self, *drafters: Drafter) -> None:
+    def __init__(self, *drafters: Drafter, draft_cost: float = 0.1) -> None:
         if not drafters:
             raise BadArgument("no drafters were given; give at least one")
+        number("draft_cost", draft_cost, lambda c: 0 <= c < math.inf, "a cost in plain decode steps, at least 0 and finite")
         self.drafters = drafters
+        self.draft_cost = draft_cost
         self._shares = [Shares(self.LOOK) for _ in drafters]
         self._last = 0  # who drafted last
 
@@ -105,6 +111,8 @@ class Several:
 
     def _worth(self, i: int, tokens: Tokens) -> float:
         """Tokens that its best draft here should yield, less what it costs, in plain steps, which yield one each."""
-        cost = cost_of(self.drafters[i], tokens) or 0.0
+        cost = cost_of(self.drafters[i], tokens)
+        if cost is None:
+            cost = 0.0 if optional(self.drafters[i], "language_model") is None else self.draft_cost
         reached = accumulate(self._forecast(i, tokens, self.LOOK), mul)
         return max(accumulate((chance - cost for chance in reached), initial=0.0))
