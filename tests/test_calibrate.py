@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 import refspec
 from refspec.bench import calibrate as bench
 from refspec.bench import machine
-from refspec.bench.calibrate import FEWEST, GAMMAS, Figure, costs_of, interval, settle, summary
+from refspec.bench.calibrate import FEWEST, GAMMAS, Figure, costs_of, head_of, interval, settle, summary
 from refspec.bench.clock import Spread
 from refspec.cli import main as cli
 from refspec.decoding.draft.profile import Profile
+from refspec.decoding.draft.several import Several
+from refspec.decoding.lm import Tokens
 from refspec.errors import BadProfile
 from refspec.models import profiles
 
@@ -111,7 +113,31 @@ def test_a_profile_is_the_medians_and_lines_between_them() -> None:
     assert found.profile.far == pytest.approx([1 + 0.2 * gamma for gamma in range(16)], abs=1e-4)
     assert (found.profile.draft, found.profile.about, found.profile.gb_per_second) == (0.125, "here", (10.0, 20.0))
     measured = summary({**costs, (10, None): steady(0.5)}, rates, CONTEXTS, Profile((1,), 0.125), "here")
-    assert measured.profile.draft == 0.5
+    assert (measured.profile.draft, measured.profile.heads) == (0.5, 1)
+    head = summary({**costs, (10, None): steady(0.5)}, rates, CONTEXTS, Profile((1,), 0.125), "here", said=0.4)
+    assert (head.profile.draft, head.profile.heads) == (0.125, 1.25)
+
+
+def test_a_head_costs_what_it_says_as_the_profile_corrects_it() -> None:
+    """It says .1, and drafts; a profile that knows it to be ten times as dear makes it draft nothing."""
+
+    class Head:
+        def cost(self, tokens: Tokens) -> float:
+            return 0.1
+
+        def propose(self, tokens: Tokens, gamma: int, chance: refspec.Chance) -> refspec.Draft:
+            return refspec.Draft((0,) * gamma)
+
+    head = Head()
+    drafted = [
+        len(refspec.AdaptiveDrafter(head, Profile((1, 1.1), 0, heads=heads)).propose((1, 2), 1, refspec.Tape([])).tokens)
+        for heads in (1.0, 10.0)
+    ]
+    assert drafted == [1, 0]
+    assert head_of(Several(refspec.NgramDrafter(), head)) is head
+    assert head_of(refspec.NgramDrafter()) is None
+    with pytest.raises(BadProfile, match="heads is -1"):
+        Profile((1, 1.1), 0, heads=-1)
 
 
 # --- costs by length of text
@@ -161,10 +187,10 @@ def test_what_costs_by_length_may_be(changed: dict[str, Any], said: str) -> None
 
 
 def test_a_digest_changes_with_any_cost_and_nothing_else(tmp_path: Path) -> None:
-    profile = Profile((1, 1.5), 0.1, "here", (1, 1.6), (10, 20), (9.0, 18.0))
-    others = [{"verify": (1, 1.5001)}, {"draft": 0.11}, {"far": (1, 1.7)}, {"contexts": (10, 21)}]
+    profile = Profile((1, 1.5), 0.1, "here", (1, 1.6), (10, 20), (9.0, 18.0), 1.1)
+    others = [{"verify": (1, 1.5001)}, {"draft": 0.11}, {"far": (1, 1.7)}, {"contexts": (10, 21)}, {"heads": 1.2}]
     digests = {dataclasses.replace(profile, **each).digest for each in others}
-    assert len(digests | {profile.digest}) == 5
+    assert len(digests | {profile.digest}) == 6
     assert dataclasses.replace(profile, about="there", gb_per_second=()).digest == profile.digest
     profile.save(tmp_path / "it.json")
     assert Profile.load(tmp_path / "it.json") == profile

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 import refspec
 from refspec.arrays import Array
+from refspec.bench.costs import guessing
 from refspec.decoding import verify
 from refspec.decoding.draft import Draft, GoOn
 from refspec.decoding.draft.several import Several
@@ -205,6 +206,14 @@ def test_a_head_of_another_cache_is_refused(target: refspec.Model, head_folder: 
     for drafter in (elsewhere, Several(refspec.NgramDrafter(), elsewhere)):
         with pytest.raises(BadArgument, match="this one is another's; give the head's folder"):
             refspec.generate(target, [1, 2], drafter=drafter, max_new_tokens=3)
+
+
+def test_a_guess_of_a_head_is_timed_behind_a_text_that_the_target_has_read(target: refspec.Model, head_folder: Path) -> None:
+    lm = target.language_model()
+    guess, draws = guessing(lm, eagle_drafter(head_folder, lm), 9)
+    assert draws
+    assert guess() > 0
+    assert lm.cache.length == 10  # timing drafts reads nothing more
 
 
 def test_a_trace_has_the_heads_rounds(tmp_path: Path, head_folder: Path, target_folder: Path) -> None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from refspec.bench.clock import Name, Spread, ratios, shown
-from refspec.bench.costs import rows_at_once
+from refspec.bench.costs import guessing, rows_at_once
 from refspec.bench.machine import MATRIX, reading
 from refspec.bench.passes import Pass, ids
 from refspec.decoding.chance import Seeded
-from refspec.decoding.draft import Draft
+from refspec.decoding.draft import Draft, Drafter, cost_of
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import Tokens
 from refspec.decoding.loop import rounds
@@ -31,7 +31,7 @@ SAMPLING = Sampling(temperature=0.8, top_p=0.95)  # what people use; greedy roun
 FEWEST, SECONDS = 9, 35.0  # turns at least; what all turns may take
 STEADY = 0.05  # of a figure: how far from it the interval of its median may reach
 
-Round = tuple[int, int | None]  # (tokens of text, gamma); gamma None is a token of the draft model
+Round = tuple[int, int | None]  # (tokens of text, gamma); gamma None is a token of the draft model, or of the head
 Taken = Mapping[Name, list[float]]  # the seconds of each run, turn by turn
 
 
@@ -74,22 +74,35 @@ def contexts_of(model: Model) -> tuple[int, int]:
     return min(CONTEXTS[0], most // 2), min(CONTEXTS[1], most)
 
 
-def calibrate(model: Model, draft: Model | None, otherwise: Profile, about: str) -> Calibration:
-    """otherwise: whose draft cost is kept where there is no draft model. Under a minute, whatever the model's size, if one turn
-    takes less than three seconds."""
+def calibrate(
+    model: Model, draft: Model | None, otherwise: Profile, about: str, heads: Callable[[CachedLM], Drafter] | None = None
+) -> Calibration:
+    """otherwise: whose draft cost is kept where there is no draft model. heads: makes the draft of which a head's cost is taken.
+
+    Under a minute, whatever the model's size, if one turn takes less than three seconds.
+    """
     contexts = contexts_of(model)
     runs: dict[Round, Pass] = {}
     for context in contexts:
         target = model.language_model(SAMPLING)  # a cache for each length, or every turn would fill it anew
         runs |= {(context, gamma): one_round(target, context, gamma) for gamma in GAMMAS}
+    said = None
     if draft is not None:
         before = min(contexts[0], draft.context - 1)
         runs[contexts[0], None] = rows_at_once(draft.language_model(SAMPLING), before, 1)
+    elif heads is not None and (head := head_of(heads(target := model.language_model(SAMPLING)))) is not None:
+        runs[contexts[0], None], _ = guessing(target, head, contexts[0])
+        said = cost_of(head, ())
     cost = settle(runs, lambda taken: costs_of(taken, contexts), SECONDS)
     rate: dict[str, list[float]] = {}
     for name, one_core in (("one core", True), ("all cores", False)):  # one after the other: the matrix is large
         rate |= settle({name: reading(one_core=one_core)}, rates_of, SECONDS / 7)
-    return summary(costs_of(cost, contexts), rates_of(rate), contexts, otherwise, about)
+    return summary(costs_of(cost, contexts), rates_of(rate), contexts, otherwise, about, said)
+
+
+def head_of(drafter: Drafter) -> Drafter | None:
+    """The draft head, of one drafter or of several: the one that says what it costs."""
+    return next((each for each in getattr(drafter, "drafters", (drafter,)) if cost_of(each, ())), None)
 
 
 def one_round(target: CachedLM, context: int, gamma: int) -> Pass:
@@ -145,13 +158,21 @@ def interval(values: Sequence[float]) -> Spread:
 
 
 def summary(
-    costs: Mapping[Round, Figure], rates: Mapping[str, Figure], contexts: tuple[int, int], otherwise: Profile, about: str
+    costs: Mapping[Round, Figure],
+    rates: Mapping[str, Figure],
+    contexts: tuple[int, int],
+    otherwise: Profile,
+    about: str,
+    said: float | None = None,
 ) -> Calibration:
+    """said: what the head says that a token of it costs; None where c is of a draft model, or of nothing."""
+
     def v(context: int) -> tuple[float, ...]:
         medians = [costs[context, gamma].interval.median for gamma in GAMMAS]
         return tuple(round(float(each), 4) for each in np.interp(range(GAMMAS[-1] + 1), GAMMAS, medians))
 
     c = costs[contexts[0], None].interval.median if (contexts[0], None) in costs else otherwise.draft
     gb_per_second = tuple(round(each.interval.median, 1) for each in rates.values())
-    profile = Profile(v(contexts[0]), round(c, 4), about, v(contexts[1]), contexts, gb_per_second)
+    draft, heads = (c, otherwise.heads) if said is None else (otherwise.draft, c / said)
+    profile = Profile(v(contexts[0]), round(draft, 4), about, v(contexts[1]), contexts, gb_per_second, round(heads, 4))
     return Calibration(profile, (*costs.values(), *rates.values()))

@@ -109,18 +109,28 @@ def model_cost(target: CachedLM, draft: CachedLM, times: int) -> DraftCost:
 
 
 def drafter_cost(target: CachedLM, drafter: Drafter, times: int) -> DraftCost:
-    """A token of a draft of four, behind a text that the target has read; the whole call, where nothing is drawn."""
-    text = ids(min(BEFORE, target.context - 1) + 1, target.vocab_size)
+    before = min(BEFORE, target.context - 1)
+    guess, draws = guessing(target, drafter, before)
+    return draft_cost(guess, target, before, times, lookup=not draws)
+
+
+def guessing(target: CachedLM, drafter: Drafter, before: int) -> tuple[Pass, bool]:
+    """A token of a draft of four, behind `before` tokens that the target has read, and one more; and whether any is drawn.
+
+    Where none is, the run is of the whole call.
+    """
+    text = ids(before + 1, target.vocab_size)
     drafter.propose(text, 4, Seeded(0))  # a head has the target keep its features from now on
     target.probs(text)
     draft = drafter.propose(text, 4, Seeded(0))
+    tokens = 1 if draft.probs is None else len(draft.tokens)
 
-    def guess() -> float:
+    def run() -> float:
         started = time.perf_counter()
         drafter.propose(text, 4, Seeded(0))
-        return (time.perf_counter() - started) / (1 if draft.probs is None else len(draft.tokens))
+        return (time.perf_counter() - started) / tokens
 
-    return draft_cost(guess, target, len(text) - 1, times, lookup=draft.probs is None)
+    return run, draft.probs is not None
 
 
 def lookup_cost(target: CachedLM, times: int) -> DraftCost:

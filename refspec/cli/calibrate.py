@@ -2,24 +2,26 @@
 
 import argparse
 
-from refspec.bench.calibrate import STEADY, Calibration, Figure, calibrate
+from refspec.bench.calibrate import STEADY, Calibration, Figure, calibrate, head_of
 from refspec.bench.measure import Pair
 from refspec.cli.exits import MISTAKE, SUCCESS, complain
 from refspec.errors import BadArgument
+from refspec.models.drafts import best_for
 from refspec.models.profiles import conditions, path_of, profile_for
 
 
 def run(options: argparse.Namespace) -> int:
     pair = Pair.load(options)
-    if pair.made is not None:
-        raise BadArgument(f"draft is {options.draft}, which says itself what it costs; leave it out, or give a model")
+    heads = pair.made or best_for
+    if pair.made is not None and head_of(pair.made(pair.model.language_model())) is None:
+        raise BadArgument(f"draft is {options.draft}, which costs nothing that counts; leave it out, or give a model or a head")
     path, about = path_of(pair.model), conditions(pair.model)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)  # before the first second is spent
     except OSError as error:
         raise BadArgument(f"{path.parent} cannot be made ({error.strerror}); set REFSPEC_HOME to a folder of yours") from None
     print(about, flush=True)
-    found = calibrate(pair.model, pair.draft, profile_for(pair.model), about)
+    found = calibrate(pair.model, pair.draft, profile_for(pair.model), about, heads)
     print(table(found))
     if found.unsteady:
         figures = "; ".join(map(said, found.unsteady[:3])) + (", ..." if len(found.unsteady) > 3 else "")

@@ -20,7 +20,8 @@ from refspec.decoding.question import Asking, at_once
 class AdaptiveDrafter:
     """Asks another drafter for the gamma that maximises expected tokens minus what the round's time would yield elsewhere.
 
-    The costs come from a profile, or a drafted token's from the drafter's own `cost(tokens)`; the acceptances from the
+    The costs come from a profile; a drafted token's from the drafter's own `cost(tokens)`, where it has one, as the profile
+    corrects it; the acceptances from the
     drafter's own `forecast(tokens, gamma)` where it has one, else from a running share for each position of a draft. The
     choice goes by what was asked for and by what the text shows of past drafts, never by drafted tokens behind a rejection
     (N6), so it leaves the distribution as it is. In a batch (`join`) a row costs what it adds to the rows of all.
@@ -92,7 +93,8 @@ class AdaptiveDrafter:
             return of_rows(verify, rows)
 
         own = cost_of(self.drafter, tokens)
-        drafted = self.draft_cost * v(texts) / texts if own is None else own  # a draft model's passes are shared as well
+        # a draft model's passes are shared as well
+        drafted = self.draft_cost * v(texts) / texts if own is None else own * self.profile.heads
         costs = [v(beside + n + 1) - v(beside) + n * drafted for n in range(min(gamma + 1, len(verify)))]
         rate = max(texts / v(texts), company.tokens / company.cost)
         forecast = self.forecast(tokens, len(costs) - 1)

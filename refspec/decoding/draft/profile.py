@@ -23,7 +23,8 @@ class Profile:
     verify: v(gamma), a round that checks gamma drafted tokens, gamma = 0, 1, ...; verify[0] is 1. draft: c, one token of a
     draft model. about: where it was measured. far: v(gamma) again in a longer text, as many; empty where it was measured in
     one. contexts: the tokens of text behind which `verify` and `far` were measured. gb_per_second: what one core reads from
-    memory, and what all do, for the reader. Raises BadProfile for what can be no cost.
+    memory, and what all do, for the reader. heads: what a token of a draft head costs here, over what the head says that it
+    does. Raises BadProfile for what can be no cost.
 
     >>> import refspec
     >>> refspec.Profile(verify=(1, 1.2, 1.5), draft=0.1).verify[1]
@@ -36,6 +37,7 @@ class Profile:
     far: tuple[float, ...] = ()
     contexts: tuple[int, ...] = ()
     gb_per_second: tuple[float, ...] = ()
+    heads: float = 1.0
 
     __repr__ = by_fields
 
@@ -50,8 +52,9 @@ class Profile:
             raise BadProfile(f"far is {list(self.far)}; its costs are above 0 and finite")
         if self.far and not (len(self.contexts) == 2 and 0 <= self.contexts[0] < self.contexts[1]):
             raise BadProfile(f"contexts is {list(self.contexts)}; beside far it holds two lengths of text, the shorter first")
-        if not 0 <= self.draft < float("inf"):
-            raise BadProfile(f"draft is {self.draft}; it is the cost of one drafted token, at least 0")
+        for name in ("draft", "heads"):
+            if not 0 <= (cost := getattr(self, name)) < float("inf"):
+                raise BadProfile(f"{name} is {cost}; it is the cost of one drafted token, at least 0")
 
     def behind(self, tokens: int) -> tuple[float, ...]:
         """v(gamma) in a text of so many tokens: on the line between the two lengths measured, flat beyond them.
@@ -75,6 +78,8 @@ class Profile:
         True
         """
         costs = [list(map(float, self.verify)), float(self.draft), list(map(float, self.far)), list(map(int, self.contexts))]
+        if self.heads != 1:
+            costs.append(float(self.heads))
         return hashlib.sha256(json.dumps(costs).encode()).hexdigest()[:8]
 
     @property
@@ -101,10 +106,10 @@ class Profile:
                 raise TypeError("verify is no list")
             verify, draft = (tuple(map(float, given["verify"])), float(given["draft"]))
             far, rates = (tuple(map(float, given.get(name, ()))) for name in ("far", "gb_per_second"))
-            contexts = tuple(map(int, given.get("contexts", ())))
+            contexts, heads = tuple(map(int, given.get("contexts", ()))), float(given.get("heads", 1))
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise BadProfile(f'{path} is no profile ({error}); it is an object with "verify", a list, and "draft"') from None
-        return cls(verify, draft, str(given.get("about", "")), far, contexts, rates)
+        return cls(verify, draft, str(given.get("about", "")), far, contexts, rates, heads)
 
     @classmethod
     def embedded(cls, few_rows_are_cheap: bool) -> "Profile":
