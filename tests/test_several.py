@@ -109,6 +109,19 @@ def test_a_draft_model_is_not_free() -> None:
         Several(coin, draft_cost=-1)
 
 
+def test_who_knows_what_its_guesses_come_to_starts_from_that() -> None:
+    class Modest(Scripted):
+        forecast = None  # type: ignore[assignment]
+        usual = 0.25, 12.0
+
+    several, shares = Several(Scripted(0, (0.3,), 0), Modest(1, (), 0)), Shares(2, Modest.usual)
+    assert several.propose((0,), 1, refspec.Tape([])).tokens == (1,)  # .25 + .06 + ... against .3
+    assert Several(Scripted(0, (0.34,), 0), Modest(1, (), 0)).propose((0,), 1, refspec.Tape([])).tokens == (0,)
+    shares.drafted((1,), (2, 3))
+    shares.learn((1, 2, 9))
+    assert shares.forecast(2) == [(1 + 3) / 13, 3 / 13]
+
+
 def test_it_learns_who_is_right() -> None:
     """The text is all ones: the second drafter is right, the first never, so that the second soon drafts."""
 

@@ -314,7 +314,9 @@ def parser() -> argparse.ArgumentParser:
     command = add("calibrate", "measure once what --gamma auto goes by", CALIBRATE, CALIBRATE_EPILOG)
     command.add_argument("--model", help="the target (smollm2-135m if it was fetched, else tiny-target)")
     drafter = command.add_mutually_exclusive_group()
-    drafter.add_argument("--draft", metavar="MODEL", help="a smaller model, to measure its cost too (tiny-draft for tiny-target)")
+    drafter.add_argument(
+        "--draft", metavar="MODEL", help="a smaller model or a head, to measure its cost too (tiny-draft for tiny-target)"
+    )
     drafter.add_argument("--ngram", action="store_true", help="measure no draft model, and keep the cost that one had before")
     command.add_argument("--row-invariant", action="store_true", help="for generate --row-invariant, whose costs are others")
     command.add_argument("--even-if-busy", action="store_true", help="save figures that did not settle")

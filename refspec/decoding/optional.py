@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "asking": None,  # `propose` as a generator of the questions to its model (`draft.drafting`)
     "asking_while": None,  # the same, which asks whether one more guess pays, given how sure it is of those before
     "forecast": None,  # (tokens, gamma) -> the chance of each of up to gamma drafted tokens to be accepted
+    "usual": None,  # (share, tests): how often its guesses are accepted as a rule, and for how many tests that stands
     "learn": None,  # (tokens, target_probs): told of every pass what the target said behind the last tokens, refused ones too
     "cost": None,  # (tokens) -> what a drafted token costs behind them, in plain decode steps; None where it does not say
     # of a verification rule: what `verify.claims` writes down

@@ -42,10 +42,11 @@ Make = Callable[[Answer], Drafter]
 
 def replayed(answer: Answer, drafter: Drafter, gamma: int, new_tokens: int, v: Callable[[int, int], float]) -> tuple[int, float]:
     """(tokens, cost) of all rounds but the first, which belongs to the prefill. v: of gamma drafted tokens behind so many."""
+    priced = getattr(drafter, "drafter", drafter)  # the one that a bet asks
     text, end = answer.prompt, len(answer.prompt) + len(answer.tokens)
     whole, spent, since = answer.prompt + answer.tokens, 0.0, end
     while len(text) < end:
-        cost = cost_of(drafter, text) or 0.0
+        cost = cost_of(priced, text) or 0.0
         draft = drafter.propose(text, min(gamma, len(answer.prompt) + new_tokens - len(text) - 1), refspec.Seeded(0)).tokens
         if text != answer.prompt:
             spent += v(len(draft), len(text)) + len(draft) * cost

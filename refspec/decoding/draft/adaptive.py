@@ -40,7 +40,7 @@ class AdaptiveDrafter:
         self.profile = profile
         self.draft_cost = profile.draft if optional(drafter, "language_model") is not None else 0.0
         self._shared = False
-        self.shares = Shares(len(profile.verify) - 1)
+        self.shares = Shares(len(profile.verify) - 1, optional(drafter, "usual"))
         self._start_again()
 
     def join(self, company: Company) -> None:

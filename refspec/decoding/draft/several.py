@@ -45,7 +45,7 @@ class Several:
         number("draft_cost", draft_cost, lambda c: 0 <= c < math.inf, "a cost in plain decode steps, at least 0 and finite")
         self.drafters = drafters
         self.draft_cost = draft_cost
-        self._shares = [Shares(self.LOOK) for _ in drafters]
+        self._shares = [Shares(self.LOOK, optional(each, "usual")) for each in drafters]
         self._last = 0  # who drafted last
 
     def __repr__(self) -> str:

@@ -23,8 +23,11 @@ class Shares:
     PRIOR, WEIGHT = 0.6, 4.0  # a place's share starts as if this many tests had gone so,
     MEMORY = 0.95  # and each round leaves this much of the counts, so that a drafter given up is tried again
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, usual: tuple[float, float] | None = None) -> None:
+        """usual: (share, tests) to start with, of a drafter that knows what its guesses come to as a rule."""
         self.most = most
+        if usual is not None:
+            self.PRIOR, self.WEIGHT = usual
         self.start_again()
 
     def start_again(self) -> None:
