@@ -43,7 +43,7 @@ print(config)
 # ## The whole network
 #
 # Read it once, quickly, then the three notes below it. Beside each line stands the shape of what it makes: n tokens, d numbers a token (the
-# width), h heads of e numbers each, v tokens in the vocabulary.
+# width), h heads of e numbers each, v tokens in the vocabulary. `see` hands on what it is given; through it a tool can look on.
 
 
 # %%
@@ -191,7 +191,7 @@ HTML(f"<div style='display: flex; flex-wrap: wrap; gap: 1.5em'>{columns}</div>")
 # %% tags=["exact"]
 def score(query_place, key_place, angle=0.3):
     def turned(vector, place):
-        return plain.rotate(np.array([[vector]]), np.array([[place * angle]]))[0, 0]
+        return plain.rotate(np.array([[vector]]), np.cos([[place * angle]]), np.sin([[place * angle]]))[0, 0]
 
     return turned([1.0, 2.0], query_place) @ turned([3.0, 0.5], key_place)
 

@@ -17,7 +17,7 @@ from refspec.cli.main import main
 from refspec.models import home
 from refspec.models.activations import Comparison, compare
 from refspec.transformer import plain
-from refspec.transformer.modules import modules, run
+from refspec.transformer.rounding import TYPES
 
 FAMILIES = {
     "gpt2": GPT2,
@@ -30,7 +30,7 @@ FAMILIES = {
     "granite": GRANITE,
 }
 TOKENS = np.random.default_rng(0).integers(0, 264, 40)
-MODULES = "refspec.transformer.modules"
+PLAIN = "refspec.transformer.plain"
 
 
 @pytest.fixture(scope="module")
@@ -45,26 +45,35 @@ def recorded(path: Path, found: dict[str, Array], dtype: Any = np.float32, token
     return path
 
 
-def narrow(folder: Path, steps: Callable[..., Any] = modules, **changed: Any) -> dict[str, Array]:
-    """All modules in float32, each from the one before, as an engine computes them. changed: numbers of the configuration."""
+def engine(folder: Path, logits: Callable[..., Array] = plain.logits, kind: str = "float32", **changed: Any) -> dict[str, Array]:
+    """All modules, each from the one before, as an engine computes them. changed: numbers of the configuration."""
     weights, config = plain.read(folder)
-    single = {name: each.astype(np.float32) for name, each in weights.items()}
-    return run(steps(TOKENS, single, replace(config, **changed)), lambda _, result: result.astype(np.float32))
+    of = TYPES[kind].of
+    found: dict[str, Array] = {}
+
+    def see(name: str, result: Array) -> Array:
+        found[name] = of(result)
+        return found[name]
+
+    logits(TOKENS, {name: of(each) for name, each in weights.items()}, replace(config, **changed), see)
+    return found
 
 
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ("float32", np.float32),
+        ("float32", np.float64),
+        ("float16", np.float16),
+        ("float16", np.float32),
+        ("bfloat16", np.float32),
+    ],
+)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_modules_are_the_plain_forward_pass(family: str, folders: dict[str, Path]) -> None:
-    weights, config = plain.read(folders[family])
-    logits = run(modules(TOKENS, weights, config))["lm_head"] / getattr(config, "logits_divisor", 1)
-    # rotation is written in another way, and so rounds otherwise: test_plain.py's tolerance in float64
-    assert np.abs(logits - plain.logits(TOKENS, weights, config)).max() < 1e-11
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_right_engine_differs_nowhere(family: str, dtype: Any, folders: dict[str, Path], tmp_path: Path) -> None:
-    found = compare(folders[family], recorded(tmp_path / "file", narrow(folders[family]), dtype))
-    assert found.first is None
+def test_a_right_engine_differs_nowhere(family: str, kind: str, dtype: Any, folders: dict[str, Path], tmp_path: Path) -> None:
+    """Also where its numbers of 16 bits were widened for the file."""
+    found = compare(folders[family], recorded(tmp_path / "file", engine(folders[family], kind=kind), dtype))
+    assert (found.first, found.type) == (None, kind)
     assert (found.absent, found.unknown) == ((), ())
     assert len(found.modules) > 15
 
@@ -90,44 +99,49 @@ WRONG = {
         GPT2_ATTENDED.replace("e**-0.5)", "e**-0.5)[[1, 0, *range(2, h)] if i else slice(None)]"),
         "h.1.attn.c_proj.input",
     ),
-    "gpt2 exact gelu for its tanh form": ("gpt2", "exact_gelu if config.exact_gelu else gelu", "exact_gelu", "h.0.mlp.act"),
     "gpt2 no residual in one layer": (
         "gpt2",
-        '(yield linear(attended, f"{attn}.c_proj"))',
-        '(yield linear(attended, f"{attn}.c_proj")) - x * (i == 1)',
+        'x + linear(attended, f"{attn}.c_proj")',
+        'x * (i != 1) + linear(attended, f"{attn}.c_proj")',
         "h.1.ln_2",
     ),
-    "gpt2 a doubled MLP": ("gpt2", '(yield linear(inner, f"{mlp}.c_proj"))', '2 * (yield linear(inner, f"{mlp}.c_proj"))', "h.0"),
+    "gpt2 a doubled MLP": ("gpt2", 'x + linear(inner, f"{mlp}.c_proj")', 'x + 2 * linear(inner, f"{mlp}.c_proj")', "h.0"),
+    "gpt2 silu for gelu": ("gpt2", "exact_gelu if config.exact_gelu else gelu", "silu", "h.0.mlp.act"),
     "llama positions from 1": ("llama", "np.arange(len(tokens))", "np.arange(1, len(tokens) + 1)", "rotary_emb.0"),
     "llama keys dealt in turn": (
         "llama",
-        "np.repeat(each, h // g, axis=0) for each in (rotate(keys), values)",
-        "np.tile(each, (h // g, 1, 1)) for each in (rotate(keys), values)",
+        "np.repeat(each, h // g, axis=0) for each in (keys, values))  # [h, n, e]: h",
+        "np.tile(each, (h // g, 1, 1)) for each in (keys, values))  # [h, n, e]: h",
         "layers.0.self_attn.o_proj.input",
     ),
     "llama values rotated": (
         "llama",
-        "(rotate(keys), values))",
-        "(rotate(keys), rotate(values)))",
+        "queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)",
+        "queries, keys, values = (rotate(each, cos, sin) for each in (queries, keys, values))",
         "layers.0.self_attn.o_proj.input",
     ),
-    "llama gelu for silu": ("llama", "silu(gate)", "gelu(gate)", "layers.0.mlp.act_fn"),
-    "llama gate and up added": ("llama", "gate * (yield", "gate + (yield", "layers.0.mlp.down_proj.input"),
-    "llama last norm left out": ("llama", '(yield norm(x, "norm"))', '(yield ("norm", x))', "norm"),
+    "llama gelu for silu": ("llama", "silu(linear", "gelu(linear", "layers.0.mlp.act_fn"),
+    "llama gate and up added": ("llama", "gate * linear", "gate + linear", "layers.0.mlp.down_proj.input"),
+    "llama last norm left out": ("llama", 'norm(x, "norm") @', 'see("norm", x) @', "norm"),
     "bias of queries missing": (
         "llama-tied",
-        'weights.get(f"{name}.bias", dtype.type(0))',
+        'weights.get(f"{name}.bias", 0)',
         '(0 if name == "layers.1.self_attn.q_proj" else weights[f"{name}.bias"])',
         "layers.1.self_attn.q_proj",
     ),
 }
+SMALL = {  # 5e-4 at most, which bfloat16 rounds away
+    "gpt2 exact gelu for its tanh form": ("gpt2", "exact_gelu if config.exact_gelu else gelu", "exact_gelu", "h.0.mlp.act"),
+}
+FINE = [(what, "float32") for what in SMALL] + [("llama gelu for silu", "float16"), ("gpt2 positions from 1", "float16")]
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_a_planted_error_is_named_where_it_was_made(what: str, folders: dict[str, Path], tmp_path: Path) -> None:
-    family, old, new, module = WRONG[what]
-    wrong = narrow(folders[family], patched(MODULES, (old, new)).modules)
-    assert first(compare(folders[family], recorded(tmp_path / "file", wrong))) == module
+@pytest.mark.parametrize(("what", "kind"), [(what, kind) for what in WRONG for kind in ("float32", "bfloat16")] + FINE)
+def test_a_planted_error_is_named_where_it_was_made(what: str, kind: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    family, old, new, module = (WRONG | SMALL)[what]
+    wrong = engine(folders[family], patched(PLAIN, (old, new)).logits, kind)
+    found = compare(folders[family], recorded(tmp_path / "file", wrong))
+    assert (found.type, first(found)) == (kind, module)
 
 
 @pytest.mark.parametrize(
@@ -143,11 +157,28 @@ def test_a_planted_error_is_named_where_it_was_made(what: str, folders: dict[str
 def test_a_wrong_number_is_named_too(
     family: str, changed: dict[str, float], module: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    assert first(compare(folders[family], recorded(tmp_path / "file", narrow(folders[family], **changed)))) == module
+    assert first(compare(folders[family], recorded(tmp_path / "file", engine(folders[family], **changed)))) == module
+
+
+@pytest.mark.parametrize(
+    ("family", "changed", "module"),
+    [
+        ("gpt2", {"norm_eps": 0.05}, "h.0.ln_1"),
+        ("llama", {"norm_eps": 0.05}, "layers.0.input_layernorm"),
+        ("llama", {"rope_theta": 20000.0}, "rotary_emb.0"),
+        ("granite", {"attention_scale": 10**-0.5}, "layers.0.self_attn.o_proj.input"),
+        ("granite", {"residual_multiplier": 1.0}, "layers.0.post_attention_layernorm"),
+    ],
+)
+def test_in_bfloat16_a_number_has_to_be_further_off(
+    family: str, changed: dict[str, float], module: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    file = recorded(tmp_path / "file", engine(folders[family], kind="bfloat16", **changed))
+    assert first(compare(folders[family], file)) == module
 
 
 def test_where_rotary_embeddings_were_not_recorded_attention_is_named(folders: dict[str, Path], tmp_path: Path) -> None:
-    wrong = narrow(folders["llama"], rope_theta=20000.0)
+    wrong = engine(folders["llama"], rope_theta=20000.0)
     del wrong["rotary_emb.0"], wrong["rotary_emb.1"]
     found = compare(folders["llama"], recorded(tmp_path / "file", wrong))
     assert first(found) == "layers.0.self_attn.o_proj.input"
@@ -157,15 +188,14 @@ def test_where_rotary_embeddings_were_not_recorded_attention_is_named(folders: d
 
 def test_an_error_does_not_travel(folders: dict[str, Path], tmp_path: Path) -> None:
     """One module is wrong, all that follows is computed from it, and it alone differs."""
-    weights, config = plain.read(folders["gpt2"])
 
-    def spoil(name: str, result: Array) -> Array:
-        return result.astype(np.float32) * np.float32(1.001 if name == "h.0.mlp.act" else 1)
+    def logits(tokens: Array, weights: plain.Weights, config: Any, see: plain.See) -> Array:
+        def spoil(name: str, result: Array) -> Array:
+            return see(name, result * 1.001 if name == "h.0.mlp.act" else result)
 
-    single = {name: each.astype(np.float32) for name, each in weights.items()}
-    steps = modules(TOKENS, single, config)
-    seen: dict[str, Array] = {}
-    run(steps, lambda name, result: seen.setdefault(name, spoil(name, result)))
+        return plain.logits(tokens, weights, config, spoil)
+
+    seen = engine(folders["gpt2"], logits)
     found = compare(folders["gpt2"], recorded(tmp_path / "file", seen))
     assert [each.name for each in found.modules if each.differs] == ["h.0.mlp.act"]
 
@@ -191,14 +221,15 @@ def test_golden_agrees_with_compare(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert cached[:8].tolist() == [3, 1, 4, 1, 5, 3, 1, 4]
     # a text and its cache: layer 0's keys are a function of each token and its place
     weights, config = plain.read(home.find("tiny-draft"))
-    qkv = run(modules(cached, weights, config))["h.0.attn.c_attn"]
-    expected = np.split(plain.split_heads(qkv, 3 * config.heads), 3)[1]
+    seen: dict[str, Array] = {}
+    plain.logits(cached, weights, config, seen.setdefault)
+    expected = np.split(plain.split_heads(seen["h.0.attn.c_attn"], 3 * config.heads), 3)[1]
     assert keys.shape == expected.shape
     assert np.abs(keys - expected).max() < 1e-12  # the same float64 sums in another order
 
 
 def test_a_difference_is_exit_code_1(folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = narrow(folders["llama"], norm_eps=2e-5)
+    wrong = engine(folders["llama"], norm_eps=2e-5)
     wrong["layers.1"][0, 0] = np.nan
     file = str(recorded(tmp_path / "file", wrong))
     code, said, _ = run_command("compare", "--model", str(folders["llama"]), "--activations", file, capsys=capsys)
@@ -216,7 +247,11 @@ def bad_files() -> dict[str, tuple[dict[str, Array], str]]:
         "no ids": ({"wte": np.zeros((3, 32))}, "has no input_ids"),
         "two texts": ({"input_ids": np.ones((2, 3), np.int64)}, "input_ids has shape [2, 3]; give one text"),
         "float ids": ({"input_ids": np.ones(3)}, "input_ids is F64; it has to be I64 or I32"),
-        "half": ({"input_ids": ids, "wte": np.zeros((3, 32), np.float16)}, "wte is F16; it has to be F32 or F64"),
+        "whole numbers": (
+            {"input_ids": ids, "wte": np.zeros((3, 32), np.int64)},
+            "wte is I64; it has to be one of F64, F32, F16",
+        ),
+        "one name twice": ({"input_ids": ids, "wte": ids / 3, "model.wte": ids / 3}, "has wte twice, with and without"),
         "another id": ({"input_ids": np.array([264]), "wte": np.zeros((1, 32))}, "264 is not in the vocabulary"),
         "another shape": ({"input_ids": ids, "wte": np.zeros((3, 31))}, "wte has shape [3, 31]; it is [3, 32]"),
         "no module": ({"input_ids": ids, "tte": np.zeros((3, 32))}, "has none of the model's modules, such as wte"),

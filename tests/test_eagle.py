@@ -95,7 +95,7 @@ def plain_scores(folder: Path, head_folder: Path, tokens: Tokens, drafted: Token
             plain.split_heads(y @ weights[f"layer.self_attn.{name}_proj.weight"].T, heads)
             for name, heads in (("q", h), ("k", g), ("v", g))
         )
-        queries, keys = plain.rotate(queries, angles), plain.rotate(keys, angles)
+        queries, keys = (plain.rotate(each, *(np.tile(turn(angles), 2) for turn in (np.cos, np.sin))) for each in (queries, keys))
         keys, values = (np.repeat(each, h // g, axis=0) for each in (keys, values))
         attended = plain.attention(queries, keys, values, config.head_width**-0.5)
         x = x + plain.merge_heads(attended) @ weights["layer.self_attn.o_proj.weight"].T

@@ -24,7 +24,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
     """By its Python names; an error that is not finite is null."""
     modules = [asdict(each) | {"error": each.error if isfinite(each.error) else None} for each in found.modules]
     first = None if found.first is None else found.first.name
-    return {"first": first, "modules": modules, "absent": found.absent, "unknown": found.unknown}
+    return {"first": first, "type": found.type, "modules": modules, "absent": found.absent, "unknown": found.unknown}
 
 
 def lines(found: Comparison) -> list[str]:
@@ -36,7 +36,7 @@ def lines(found: Comparison) -> list[str]:
             said.append(f"not compared: {len(names)} {what}, such as {names[0]}")
     compared = counted(len(found.modules), "module")
     if found.first is None:
-        return [*said, f"{compared} compared: none differs by more than {SLACK} times what float32 rounds there"]
+        return [*said, f"{compared} compared: none differs by more than {SLACK[found.type]} times what {found.type} rounds there"]
     return [*said, f"{compared} compared: {found.first.name} is the first that differs; look at {found.first.cause}"]
 
 

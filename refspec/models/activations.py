@@ -1,17 +1,16 @@
 """Another implementation's activations against ours: the first module where they differ by more than rounding explains.
 
-Each module is computed in float64 from the activations that the other had before it, and so is what float32 rounds there: by the
-same lines in float32. `SLACK` times that is allowed. An error is named where it is made, and what follows from it is not.
+Each module is computed in float64 from the activations that the other had before it, and so is what its type of numbers rounds
+there: by the same lines in that type (transformer/rounding.py). `SLACK` times that is allowed. An error is named where it is
+made, and what follows from it is not.
 
 The file is one of safetensors: `input_ids` [n] or [1, n], and tensors [n, d] or [1, n, d] by Hugging Face's names of modules,
-with or without "model." or "transformer." in front. What is not there is computed. Left out: activations of 16 bits, whose
-rounding inside a module no line of ours repeats.
+with or without "model." or "transformer." in front. What is not there is computed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,14 +19,18 @@ from refspec.brief import short
 from refspec.errors import BadArgument, BadWeights
 from refspec.models import home
 from refspec.models.cached_lm import check_ids
+from refspec.models.model import load
 from refspec.transformer.config import Config
-from refspec.transformer.modules import modules, run
-from refspec.transformer.plain import Weights, read
-from refspec.transformer.weights import file_headers
+from refspec.transformer.plain import Weights, logits, read
+from refspec.transformer.rounding import TYPES, Type, rounded
+from refspec.transformer.weights import file_headers, stored
 
-SLACK = 8  # other implementations add in another order, and round in more places
-EPS = float(np.finfo(np.float32).eps)
+# Other implementations add in another order, and round in other places. In 16 bits one rounding is most of the error, and the
+# order of additions none of it.
+SLACK = {"float32": 8, "bfloat16": 4, "float16": 4}
+EXACT = TYPES["float64"].of
 IDS = "input_ids"
+FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 # What can be wrong where a module's own inputs were right, by how its name ends.
 CAUSES = {
@@ -75,11 +78,15 @@ class Module:
 
 @dataclass(frozen=True)
 class Comparison:
-    """modules: those compared, in the order of computation. absent: ours that the file lacks. unknown: its others."""
+    """modules: those compared, in the order of computation. absent: ours that the file lacks. unknown: its others.
+
+    type: of numbers, by whose rounding they were judged.
+    """
 
     modules: tuple[Module, ...]
     absent: tuple[str, ...]
     unknown: tuple[str, ...]
+    type: str
 
     @property
     def first(self) -> Module | None:
@@ -89,50 +96,58 @@ class Comparison:
 
 def compare(model: str | Path, file: str | Path) -> Comparison:
     """A model folder's or known model's own numbers against the file's. Raises BadWeights for a file that cannot be compared."""
-    tokens, theirs = read_activations(Path(file))
-    weights, config = read(home.find(model))
+    tokens, theirs, kind = read_activations(Path(file))
+    weights, config = own(model)
     check_ids(tuple(tokens.tolist()), config.vocab_size)
     if len(tokens) > config.context:
         raise BadWeights(f"{file}: {len(tokens)} {IDS} for a model with a context of {config.context}")
-    found = against(tokens, weights, config, theirs, str(file))
-    if not found.modules:
-        known = ", ".join(found.absent[:4])
-        raise BadWeights(f"{file} has none of the model's modules, such as {known}; it has {short(found.unknown)}")
+    exact = beside(theirs, tokens, weights, config, EXACT, str(file))
+    narrow = beside(theirs, tokens, {name: kind.of(each) for name, each in weights.items()}, config, kind.of, str(file))
+    modules = tuple(judged(name, theirs[name], ours, narrow[name], kind) for name, ours in exact.items() if name in theirs)
+    absent = tuple(name for name in exact if name not in theirs)
+    unknown = tuple(sorted(theirs.keys() - exact.keys()))
+    if not modules:
+        raise BadWeights(f"{file} has none of the model's modules, such as {', '.join(absent[:4])}; it has {short(unknown)}")
+    return Comparison(modules, absent, unknown, kind.name)
+
+
+def beside(
+    theirs: Mapping[str, Array], tokens: Array, weights: Weights, config: Config, of: Callable[[Array], Array], file: str = ""
+) -> dict[str, Array]:
+    """{name: what ours gives} of all modules, each computed from what theirs gave before it, as numbers `of` a type."""
+    found: dict[str, Array] = {}
+
+    def see(name: str, ours: Array) -> Array:
+        found[name] = of(ours)
+        given = fitting(theirs[name], ours, f"{file}: {name}") if name in theirs else ours
+        return of(given if np.isfinite(given).all() else ours)  # from NaN nothing could be computed
+
+    with np.errstate(invalid="ignore", over="ignore"):  # theirs may hold large numbers
+        logits(tokens, weights, config, see)
     return found
 
 
-def against(tokens: Array, weights: Weights, config: Config, theirs: Mapping[str, Array], file: str = "the file") -> Comparison:
-    """theirs: by name, without "model." or "transformer."."""
-    found, absent = [], []
-    narrow = modules(tokens, {name: each.astype(np.float32) for name, each in weights.items()}, config)
-    name_there, rounded = next(narrow)
-
-    def see(name: str, ours: Array) -> Array:
-        nonlocal name_there, rounded
-        assert name == name_there
-        given = theirs.get(name)
-        if given is None:
-            absent.append(name)
-        else:
-            given = fitting(given, ours, f"{file}: {name}").astype(np.float64)
-            own = max(float(np.abs(rounded - ours).max()), EPS * float(np.abs(ours).max()))
-            found.append(Module(name, float(np.abs(given - ours).max()), SLACK * own))
-            if not np.isfinite(given).all():
-                given = None  # from NaN nothing could be computed
-        name_there, rounded = next_of(narrow, (rounded if given is None else given).astype(np.float32))
-        return ours if given is None else given
-
+def judged(name: str, theirs: Array, exact: Array, narrow: Array, kind: Type) -> Module:
+    """Where theirs is worst of all `sizes`: its error, and SLACK times that of our own lines in their type, or of a rounding."""
     with np.errstate(invalid="ignore", over="ignore"):  # theirs may hold NaN or infinity: the error then says so
-        names = run(modules(tokens, weights, config), see)
-    return Comparison(tuple(found), tuple(absent), tuple(sorted(theirs.keys() - names.keys())))
+        error, own, of = (sizes(each) for each in (theirs.reshape(exact.shape) - exact, narrow - exact, exact))
+        allowed = SLACK[kind.name] * np.maximum(own, kind.unit * of)
+        worst = int(np.argmax(error / np.maximum(allowed, np.finfo(float).tiny)))
+    return Module(name, float(error[worst]), float(allowed[worst]))
 
 
-def next_of(steps: Any, sent: Array) -> tuple[str, Array]:
-    try:
-        step: tuple[str, Array] = steps.send(sent)
-    except StopIteration:
-        return "", sent
-    return step
+def sizes(x: Array) -> Array:
+    """x [..., d] -> [1 + rows]: the largest number, which one wrong column shows in, and each row's root mean square
+
+    A row is a token. It shows what is small and everywhere, beside tokens with numbers a thousand times as large.
+
+    >>> import numpy as np
+    >>> from refspec.models.activations import sizes
+    >>> sizes(np.array([[3.0, -3.0], [-7.0, 1.0]])).tolist()
+    [7.0, 3.0, 5.0]
+    """
+    x = np.asarray(x, np.float64)
+    return np.append(np.abs(x).max(), np.sqrt((x * x).mean(axis=-1)))
 
 
 def fitting(given: Array, ours: Array, what: str) -> Array:
@@ -144,36 +159,63 @@ def fitting(given: Array, ours: Array, what: str) -> Array:
     return given
 
 
-def read_activations(path: Path) -> tuple[Array, dict[str, Array]]:
-    """(input_ids [n], the others by their names). Raises BadWeights for a file of another kind, or of 16 bits."""
-    from safetensors.numpy import load_file
-
+def read_activations(path: Path) -> tuple[Array, dict[str, Array], Type]:
+    """(input_ids [n], the others by their names, the type of their numbers). Raises BadWeights for a file of another kind."""
     headers = file_headers(path, "write it again")
     if IDS not in headers:
         raise BadWeights(f"{path} has no {IDS}; it says which tokens [n] the activations are of")
     if headers[IDS].dtype not in ("I64", "I32"):
         raise BadWeights(f"{path}: {IDS} is {headers[IDS].dtype}; it has to be I64 or I32")
-    if narrow := [name for name, each in headers.items() if each.dtype in ("F16", "BF16")]:
-        raise BadWeights(f"{path}: {narrow[0]} is {headers[narrow[0]].dtype}; it has to be F32 or F64: record a float32 run")
-    tensors = load_file(path)
-    tokens = tensors.pop(IDS)
+    tokens = stored(headers.pop(IDS))
     if tokens.size == 0 or tokens.size != max(tokens.shape, default=0):
         raise BadWeights(f"{path}: {IDS} has shape {list(tokens.shape)}; give one text, [n] or [1, n]")
-    mine = {name: each for name, each in tensors.items() if not name.startswith("cache.")}  # what `refspec golden` adds
-    return tokens.reshape(-1), {name.removeprefix("transformer.").removeprefix("model."): each for name, each in mine.items()}
+    theirs: dict[str, Array] = {}
+    types = set()
+    for name, header in headers.items():
+        if not name.startswith("cache."):  # what `refspec golden` adds
+            if header.dtype not in FLOATS:
+                raise BadWeights(f"{path}: {name} is {header.dtype}; it has to be one of {', '.join(FLOATS)}")
+            own = name.removeprefix("transformer.").removeprefix("model.")
+            if own in theirs:
+                raise BadWeights(f"{path} has {own} twice, with and without a name in front; write one of them")
+            types.add(FLOATS[header.dtype])
+            theirs[own] = stored(header)
+    return tokens.reshape(-1), theirs, type_of(types, theirs)
+
+
+def type_of(types: Container[str], theirs: Mapping[str, Array]) -> Type:
+    """The coarsest type of numbers in a file; also where it was widened for the file, which most tensors then show.
+
+    float64 is judged as float32, in which transformers norms and rotates whatever the type.
+
+    >>> import numpy as np
+    >>> from refspec.models.activations import type_of
+    >>> type_of({"float32"}, {"h.0": np.float32([[1.5, -3.0]])}).name
+    'bfloat16'
+    """
+    for name, bits in (("bfloat16", 8), ("float16", 11)):
+        narrow = sum(bool(np.all(rounded(each, bits) == each)) for each in theirs.values())
+        if name in types or 2 * narrow > len(theirs):
+            return TYPES[name]
+    return TYPES["float32"]
 
 
 def write_activations(path: Path, model: str | Path, tokens: Array, more: Mapping[str, Array] | None = None) -> int:
     """Ours, in float64, as such a file, beside `more`; returns how many modules. The names are those of Hugging Face's model."""
     from safetensors.numpy import save
 
-    weights, config = read(home.find(model))
+    weights, config = own(model)
     if not 1 <= len(tokens) <= config.context:
         raise BadArgument(f"{len(tokens)} tokens for a model with a context of {config.context}; give at least one and no more")
     check_ids(tuple(tokens.tolist()), config.vocab_size)
-    found = run(modules(tokens, weights, config))
+    found = beside({}, tokens, weights, config, EXACT)
     front = "transformer." if "wte" in found else "model."
     named = {name if name == "lm_head" else front + name: each for name, each in found.items()}
     every = {IDS: tokens.astype(np.int64), **named, **(more or {})}
     path.write_bytes(save({name: np.ascontiguousarray(each) for name, each in every.items()}))
     return len(named)
+
+
+def own(model: str | Path) -> tuple[Weights, Config]:
+    load(model)  # says in one line what is wrong with a folder, over which the plain pass would stumble
+    return read(home.find(model))

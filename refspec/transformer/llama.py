@@ -10,9 +10,8 @@ Tricks, and the plain line of `plain.llama` that each replaces:
 - Only the last rows reach the head, whose product is the largest of all. Plain: `norm(x, "norm") @ head.T`, for every token.
 - Several texts share a pass (packed.py). Plain: one `logits` after another.
 - Matrices that read the same x are stacked, and their product is one call: q, k and v; gate and up. Plain: a `linear` for each.
-- Queries and keys are rotated, and in Qwen3 normed, in one call. Plain: `rotate(queries, angles), rotate(keys, angles)`.
+- Queries and keys are rotated, and in Qwen3 normed, in one call. Plain: `rotate(queries, cos, sin), rotate(keys, cos, sin)`.
 - No key is copied for the heads that share it (`ops.attention`). Plain: `np.repeat(each, h // g, axis=0)`.
-- Cosines and sines are computed once a pass, not once a layer. Plain: `np.cos(angles)` in `rotate`.
 - Every matrix is laid out for its BLAS once, at loading (linear.py). Plain: `x @ weights[...].T` in `linear`.
 """
 

@@ -9,7 +9,7 @@ Tricks, and the plain line that each replaces, in the function of the same name 
 - `gelu`: x * x * x. Plain: `x**3`, which is thirty times slower.
 - `exact_gelu`: none; it is the plain one.
 - `silu`: tanh(x / 2), in place, which cannot overflow. Plain: `x / (1 + np.exp(-x))`.
-- `rotate`: swap the halves, and add two products; `sin` carries the minus sign. Plain: four products of halves.
+- `rotate`: the sum in place, and `sin` carries the minus sign. Plain: `np.concatenate([-second, first], axis=-1) * sin`.
 - `attention`: the heads of a group end to end, so that no key is repeated; keys times queries, so that the keys are read once, in
   order; the division of the softmax last, on e numbers a row; QUERIES rows at a time, without the keys that none of them may
   see. Plain: `queries @ keys.transpose(0, 2, 1) * scale`, then `softmax(scores) @ values`.

@@ -4,16 +4,12 @@ Read this file first. `gpt2.py` and `llama.py` compute the same numbers faster, 
 
 Axes: n tokens, d model width, h heads, g key/value heads, e head width (d = h * e in most models), v vocabulary.
 
->>> import numpy as np
->>> from refspec.models import home
->>> from refspec.transformer.plain import logits, read
->>> weights, config = read(home.find("tiny-draft"))
->>> logits(np.array([10, 20, 30]), weights, config).shape
-(3, 1024)
+`see` is nobody as a rule. An observer is shown what each module gives, by Hugging Face's name, and what it returns goes on in its
+place: `refspec compare` puts another implementation's numbers there (models/activations.py).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +21,11 @@ from refspec.transformer.llama import rotary_frequencies
 from refspec.transformer.weights import READ_AS, Checkpoint
 
 Weights = Mapping[str, Array]  # by the names in the file, without the "transformer." or "model." in front
+See = Callable[[str, Array], Array]  # `name.input` is what a module is given, where no other gives it
+
+
+def _nobody(name: str, result: Array) -> Array:
+    return result
 
 
 def read(folder: Path) -> tuple[Weights, Config]:
@@ -43,7 +44,7 @@ def read(folder: Path) -> tuple[Weights, Config]:
     return {name.removeprefix("transformer.").removeprefix("model."): tensor for name, tensor in tensors.items()}, config
 
 
-def logits(tokens: Array, weights: Weights, config: Config) -> Array:
+def logits(tokens: Array, weights: Weights, config: Config, see: See = _nobody) -> Array:
     """tokens [n] -> [n, v]: after each token, a score for every token that could come next; `softmax` makes them probabilities.
 
     >>> import numpy as np
@@ -54,7 +55,7 @@ def logits(tokens: Array, weights: Weights, config: Config) -> Array:
     >>> logits(np.array([10, 20, 30]), weights, config).shape
     (3, 1024)
     """
-    return gpt2(tokens, weights, config) if isinstance(config, GPT2Config) else llama(tokens, weights, config)
+    return gpt2(tokens, weights, config, see) if isinstance(config, GPT2Config) else llama(tokens, weights, config, see)
 
 
 def softmax(x: Array) -> Array:
@@ -109,7 +110,7 @@ def merge_heads(x: Array) -> Array:
 # --- GPT-2 (Radford et al. 2019), and GPT-BigCode (arXiv 2301.03988) ---
 
 
-def gpt2(tokens: Array, weights: Weights, config: GPT2Config) -> Array:
+def gpt2(tokens: Array, weights: Weights, config: GPT2Config, see: See = _nobody) -> Array:
     """tokens [n] -> logits [n, v]
 
     >>> import numpy as np
@@ -124,20 +125,23 @@ def gpt2(tokens: Array, weights: Weights, config: GPT2Config) -> Array:
     activation = exact_gelu if config.exact_gelu else gelu
 
     def norm(x: Array, name: str) -> Array:  # [n, d] -> [n, d]
-        return layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"], config.norm_eps)
+        return see(name, layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"], config.norm_eps))
 
     def linear(x: Array, name: str) -> Array:  # [n, in] -> [n, out]; GPT-2 stores its matrices [in, out]
-        return x @ weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        return see(name, x @ weights[f"{name}.weight"] + weights[f"{name}.bias"])
 
-    x = weights["wte.weight"][tokens] + weights["wpe.weight"][: len(tokens)]  # [n, d]
+    x = see("wte", weights["wte.weight"][tokens]) + see("wpe", weights["wpe.weight"][: len(tokens)])  # [n, d]
     for i in range(config.layers):
-        qkv = linear(norm(x, f"h.{i}.ln_1"), f"h.{i}.attn.c_attn")  # [n, (h + 2g) e]
+        attn, mlp = f"h.{i}.attn", f"h.{i}.mlp"
+        qkv = linear(norm(x, f"h.{i}.ln_1"), f"{attn}.c_attn")  # [n, (h + 2g) e]
         queries, keys, values = np.split(split_heads(qkv, h + 2 * g), [h, h + g])  # [h, n, e], [g, n, e], [g, n, e]
         keys, values = (np.repeat(each, h // g, axis=0) for each in (keys, values))  # [h, n, e]
-        x = x + linear(merge_heads(attention(queries, keys, values, e**-0.5)), f"h.{i}.attn.c_proj")  # [n, d]
-        x = x + linear(activation(linear(norm(x, f"h.{i}.ln_2"), f"h.{i}.mlp.c_fc")), f"h.{i}.mlp.c_proj")  # [n, d]
+        attended = see(f"{attn}.c_proj.input", merge_heads(attention(queries, keys, values, e**-0.5)))  # [n, d]
+        x = x + linear(attended, f"{attn}.c_proj")  # [n, d]
+        inner = see(f"{mlp}.act", activation(linear(norm(x, f"h.{i}.ln_2"), f"{mlp}.c_fc")))  # [n, inner]
+        x = see(f"h.{i}", x + linear(inner, f"{mlp}.c_proj"))  # [n, d]
     head = weights["wte.weight" if config.tied else "lm_head.weight"]  # [v, d]
-    return norm(x, "ln_f") @ head.T
+    return see("lm_head", norm(x, "ln_f") @ head.T)
 
 
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
@@ -159,7 +163,7 @@ def gelu(x: Array) -> Array:
     >>> gelu(np.array([[-1.0, 0.0, 1.0]])).round(3).tolist()
     [[-0.159, 0.0, 0.841]]
     """
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
 def exact_gelu(x: Array) -> Array:
@@ -176,35 +180,38 @@ def exact_gelu(x: Array) -> Array:
 # --- Llama, and its relatives SmolLM2, Qwen and Granite (arXiv 2307.09288) ---
 
 
-def llama(tokens: Array, weights: Weights, config: LlamaConfig) -> Array:
+def llama(tokens: Array, weights: Weights, config: LlamaConfig, see: See = _nobody) -> Array:
     """tokens [n] -> logits [n, v]"""
     h, g, eps, added = config.heads, config.kv_heads, config.norm_eps, config.residual_multiplier  # added: 1 but in Granite
-    angles = np.outer(np.arange(len(tokens)), rotary_frequencies(config))  # [n, e / 2]
+    angles = np.outer(np.arange(len(tokens)), rotary_frequencies(config)).astype(weights["norm.weight"].dtype)  # [n, e / 2]
 
     def linear(x: Array, name: str) -> Array:  # [n, in] -> [n, out]; only Qwen2 has biases
-        return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0)
+        return see(name, x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0))
 
     def norm(x: Array, name: str) -> Array:  # [..., d] -> [..., d]
-        return rms_norm(x, weights[f"{name}.weight"], eps)
+        return see(name, rms_norm(x, weights[f"{name}.weight"], eps))
 
-    x = weights["embed_tokens.weight"][tokens] * config.embedding_multiplier  # [n, d]
+    x = see("embed_tokens", weights["embed_tokens.weight"][tokens]) * config.embedding_multiplier  # [n, d]
+    cos, sin = see("rotary_emb.0", np.tile(np.cos(angles), 2)), see("rotary_emb.1", np.tile(np.sin(angles), 2))  # [n, e]
     for i in range(config.layers):
         attn, mlp = f"layers.{i}.self_attn", f"layers.{i}.mlp"
         y = norm(x, f"layers.{i}.input_layernorm")  # [n, d]
         queries = split_heads(linear(y, f"{attn}.q_proj"), h)  # [h, n, e]
         keys = split_heads(linear(y, f"{attn}.k_proj"), g)  # [g, n, e]
         values = split_heads(linear(y, f"{attn}.v_proj"), g)  # [g, n, e]
-        if config.qk_norm:  # Qwen3
-            queries, keys = norm(queries, f"{attn}.q_norm"), norm(keys, f"{attn}.k_norm")
-        queries, keys = rotate(queries, angles), rotate(keys, angles)
+        if config.qk_norm:  # Qwen3; the norms see [n, h, e]
+            queries = norm(queries.transpose(1, 0, 2), f"{attn}.q_norm").transpose(1, 0, 2)
+            keys = norm(keys.transpose(1, 0, 2), f"{attn}.k_norm").transpose(1, 0, 2)
+        queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)
         keys, values = (np.repeat(each, h // g, axis=0) for each in (keys, values))  # [h, n, e]: h / g heads share one
-        attended = attention(queries, keys, values, config.attention_scale)  # [h, n, e]
-        x = x + linear(merge_heads(attended), f"{attn}.o_proj") * added  # [n, d]
+        attended = see(f"{attn}.o_proj.input", merge_heads(attention(queries, keys, values, config.attention_scale)))  # [n, h e]
+        x = x + linear(attended, f"{attn}.o_proj") * added  # [n, d]
         y = norm(x, f"layers.{i}.post_attention_layernorm")  # [n, d]
-        inner = silu(linear(y, f"{mlp}.gate_proj")) * linear(y, f"{mlp}.up_proj")  # [n, inner]
-        x = x + linear(inner, f"{mlp}.down_proj") * added  # [n, d]
+        gate = see(f"{mlp}.act_fn", silu(linear(y, f"{mlp}.gate_proj")))  # [n, inner]
+        inner = see(f"{mlp}.down_proj.input", gate * linear(y, f"{mlp}.up_proj"))  # [n, inner]
+        x = see(f"layers.{i}", x + linear(inner, f"{mlp}.down_proj") * added)  # [n, d]
     head = weights["embed_tokens.weight" if config.tied else "lm_head.weight"]  # [v, d]
-    return norm(x, "norm") @ head.T / config.logits_divisor
+    return see("lm_head", norm(x, "norm") @ head.T) / config.logits_divisor
 
 
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:
@@ -229,16 +236,15 @@ def silu(x: Array) -> Array:
     return x / (1 + np.exp(-x))
 
 
-def rotate(x: Array, angles: Array) -> Array:
-    """x [h, n, e], angles [n, e / 2] -> [h, n, e]: number j of the first half rotates with number j of the second
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    """x [h, n, e], cos and sin [n, e] -> [h, n, e]: number j of the first half rotates with number j of the second
 
     Rotary positions (arXiv 2104.09864): the product of a query and a key then depends on how far apart they stand.
 
     >>> import numpy as np
     >>> from refspec.transformer.plain import rotate
-    >>> rotate(np.array([[[1.0, 0.0]]]), angles=np.array([[np.pi / 2]])).round(3).tolist()
-    [[[0.0, 1.0]]]
+    >>> rotate(np.array([[[1.0, 2.0]]]), cos=np.zeros((1, 2)), sin=np.ones((1, 2))).tolist()
+    [[[-2.0, 1.0]]]
     """
     first, second = np.split(x, 2, axis=-1)
-    cos, sin = np.cos(angles), np.sin(angles)
-    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return x * cos + np.concatenate([-second, first], axis=-1) * sin

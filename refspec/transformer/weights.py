@@ -17,6 +17,7 @@ from refspec.files import SETTINGS, in_words, is_there, read_json, require_regul
 from refspec.transformer.mapping import let_go, mapped
 
 READ_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+OTHERS = {"F64": "<f8", "I64": "<i8", "I32": "<i4"}  # no weights, but activations and ids
 
 
 class Header(NamedTuple):
@@ -86,6 +87,12 @@ def file_headers(path: Path, remedy: str = "fetch the model again") -> dict[str,
     }
 
 
+def stored(header: Header) -> Array:
+    """The tensor as it lies in its file; of bfloat16 as float32."""
+    found = mapped(header.file, (READ_AS | OTHERS)[header.dtype], header.shape, header.start)
+    return (found.astype(np.uint32) << 16).view(np.float32) if header.dtype == "BF16" else found
+
+
 class Checkpoint:
     """The tensors of one model, each to be read once under the name the mathematics calls it by."""
 
@@ -114,10 +121,7 @@ class Checkpoint:
             raise BadWeights(f"{self.folder}: {name} has shape {list(header.shape)} where config.json asks for {list(shape)}")
         if header.dtype not in READ_AS:
             raise BadWeights(f"{self.folder}: {name} is {header.dtype}; refspec reads F32, F16 and BF16: convert it")
-        stored = mapped(header.file, READ_AS[header.dtype], shape, header.start)
-        if header.dtype == "BF16":
-            stored = (stored.astype(np.uint32) << 16).view(np.float32)
-        tensor: Array = stored.astype(self.dtype, copy=False)
+        tensor: Array = stored(header).astype(self.dtype, copy=False)
         if not np.isfinite(tensor).all():
             raise BadWeights(f"{self.folder}: {name} holds NaN or infinity; fetch the model again")
         let_go(tensor)

@@ -47,12 +47,13 @@ def compared(config: dict[str, Any], folder: Path, plant: Callable[[Any], None],
     return compare(folder, folder / "activations.safetensors")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_transformers_differs_nowhere(family: str, dtype: str, tmp_path: Path) -> None:
     found = compared(FAMILIES[family], tmp_path, lambda model: None, dtype)
     assert found.first is None, found.first
     assert (found.absent, found.unknown) == ((), ())
+    assert found.type == dtype.replace("64", "32")
     # a tolerance that nothing comes near would hide what it should show
     assert dtype == "float64" or max(each.error / each.allowed for each in found.modules) > 0.1
 
