@@ -110,8 +110,8 @@ examples:
 
 COMPARE = """\
 Find the first module where another implementation of a model differs from this one by more than rounding explains. Its
-activations, of float32, lie in a file of safetensors under Hugging Face's names of modules, with the tokens as input_ids;
-docs/conformance.md says how to write one. Exit code 0: none differs, 1: one does, 2: they cannot be compared."""
+activations, of float32 or of 16 bits, lie in a file of safetensors under Hugging Face's names of modules, with the tokens as
+input_ids; docs/conformance.md says how to write one. Exit code 0: none differs, 1: one does, 2: they cannot be compared."""
 
 COMPARE_EPILOG = """\
 examples:

@@ -8,8 +8,9 @@ The file is one of safetensors: `input_ids` [n] or [1, n], and tensors [n, d] or
 with or without "model." or "transformer." in front. What is not there is computed.
 """
 
+import math
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from refspec.errors import BadArgument, BadWeights
 from refspec.models import home
 from refspec.models.cached_lm import check_ids
 from refspec.models.model import load
-from refspec.transformer.config import Config
+from refspec.transformer.config import Config, GPT2Config
 from refspec.transformer.plain import Weights, logits, read
 from refspec.transformer.rounding import TYPES, Type, rounded
 from refspec.transformer.weights import file_headers, stored
@@ -102,7 +103,8 @@ def compare(model: str | Path, file: str | Path) -> Comparison:
     if len(tokens) > config.context:
         raise BadWeights(f"{file}: {len(tokens)} {IDS} for a model with a context of {config.context}")
     exact = beside(theirs, tokens, weights, config, EXACT, str(file))
-    narrow = beside(theirs, tokens, {name: kind.of(each) for name, each in weights.items()}, config, kind.of, str(file))
+    rounded_weights = {name: kind.of(each) for name, each in weights.items()}
+    narrow = beside(theirs, tokens, rounded_weights, with_rounded_powers(config), kind.of, str(file))
     modules = tuple(judged(name, theirs[name], ours, narrow[name], kind) for name, ours in exact.items() if name in theirs)
     absent = tuple(name for name in exact if name not in theirs)
     unknown = tuple(sorted(theirs.keys() - exact.keys()))
@@ -125,6 +127,16 @@ def beside(
     with np.errstate(invalid="ignore", over="ignore"):  # theirs may hold large numbers
         logits(tokens, weights, config, see)
     return found
+
+
+def with_rounded_powers(config: Config) -> Config:
+    """As float32 has the powers of the rotary base: by a logarithm, whose rounding is that of a base so much off.
+
+    Angles are of float32 in engines of 16 bits too. Our own powers of float32 would not do: some are right by luck.
+    """
+    if isinstance(config, GPT2Config):
+        return config
+    return replace(config, rope_theta=config.rope_theta * (1 + 2.0**-23 * math.log(config.rope_theta)))
 
 
 def judged(name: str, theirs: Array, exact: Array, narrow: Array, kind: Type) -> Module:

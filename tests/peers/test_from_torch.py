@@ -285,6 +285,108 @@ def test_wrong_outputs_are_refused_in_one_line() -> None:
         overflowing.probs((1, 2))
 
 
+def small(forward: Callable[..., Any]) -> Any:
+    """A causal module, as people write them; forward(it, logits) is what it makes of its logits."""
+    import torch
+
+    class Small(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.embedding, self.state = torch.nn.Embedding(7, 8), torch.nn.GRU(8, 8, batch_first=True)
+            self.dropout, self.head, self.kept = torch.nn.Dropout(0.3), torch.nn.Linear(8, 7), None
+
+        def logits(self, ids: Any) -> Any:
+            return self.head(self.dropout(self.state(self.embedding(ids))[0]))
+
+        def forward(self, ids: Any) -> Any:
+            return forward(self, ids)
+
+    return Small().eval()
+
+
+def remembering(it: Any, ids: Any) -> Any:
+    states, it.kept = it.state(it.embedding(ids), it.kept)
+    return it.head(states)
+
+
+def looking_ahead(it: Any, ids: Any) -> Any:
+    return it.logits(ids) + it.head(it.embedding(ids).mean(dim=1, keepdim=True))
+
+
+def drawing(it: Any, ids: Any) -> Any:
+    import torch
+
+    return it.logits(ids) + torch.randn(1, ids.shape[1], 7)
+
+
+def failing(it: Any, ids: Any) -> Any:
+    raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+NO_LAW: dict[str, tuple[Callable[..., Any], str]] = {
+    "a state of its own": (remembering, "other logits when it is asked again"),
+    "later tokens": (looking_ahead, "other logits when it is asked again, or when more tokens follow"),
+    "luck": (drawing, "other logits when it is asked again"),
+    "an error": (failing, "cannot be asked: RuntimeError.*mat1 and mat2.* has to map ids"),
+}
+
+
+@pytest.mark.parametrize("what", NO_LAW)
+def test_rows_that_are_no_function_of_their_text_are_refused(what: str) -> None:
+    forward, said = NO_LAW[what]
+    with pytest.raises(BadArgument, match=said):
+        refspec.from_torch(small(forward))
+
+
+def test_one_module_in_training_mode_is_enough() -> None:
+    model = small(lambda it, ids: it.logits(ids))
+    model.dropout.train()
+    with pytest.raises(BadArgument, match=r"call model.eval\(\) first"):
+        refspec.from_torch(model)
+
+
+def test_a_vocabulary_that_changes_is_refused() -> None:
+    model = refspec.from_torch(small(lambda it, ids: it.logits(ids)[..., : 7 - (ids.shape[1] > 3)]))
+    with pytest.raises(BadArgument, match="returned logits for 6 ids, and for 7 before"):
+        model.probs((1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("wrap", [lambda x: (x, None), lambda x: [x], lambda x: {"loss": None, "logits": x}])
+def test_logits_may_come_with_other_things(wrap: Callable[[Any], Any]) -> None:
+    plain, wrapped = (
+        refspec.from_torch(small(f)) for f in (lambda it, ids: it.logits(ids), lambda it, ids: wrap(it.logits(ids)))
+    )
+    assert np.array_equal(plain.probs((1, 2, 3), last=3), wrapped.probs((1, 2, 3), last=3))
+
+
+def test_minus_infinity_forbids_a_token() -> None:
+    import torch
+
+    forbidden = torch.tensor([0, 0, -torch.inf, 0, 0, 0, 0])
+    free, bound = (refspec.from_torch(small(lambda it, ids, more=more: it.logits(ids) + more)) for more in (0, forbidden))
+    for temperature in (0, 0.01, 1):
+        rows = bound.language_model(temperature=temperature).probs((1, 2, 3), last=2)
+        assert (rows[:, 2] == 0).all()
+    rest = np.delete(free.probs((1, 2, 3)), 2)
+    assert np.abs(np.delete(rows[-1], 2) - rest / rest.sum()).max() < ROUNDING
+
+
+def test_what_a_model_keeps_is_not_written_to() -> None:
+    import torch
+
+    rows = torch.arange(12.0).reshape(1, 3, 4)
+    refspec.from_torch(lambda ids: rows[:, : ids.shape[1]]).logits((1, 2))[:] = 7
+    assert torch.equal(rows, torch.arange(12.0).reshape(1, 3, 4))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, True, "6"])
+@pytest.mark.parametrize("name", ["context", "vocab_size"])
+def test_sizes_are_whole_numbers(name: str, wrong: Any) -> None:
+    with pytest.raises(BadArgument, match=f"{name} is {wrong!r}; it is a whole number, at least 1"):
+        refspec.from_torch(small(lambda it, ids: it.logits(ids)), **{name: wrong})
+
+
 @pytest.mark.parametrize("config", [GPT2], ids=["gpt2"])
 def test_the_bench_takes_it(folder: Path, draft_folder: Path) -> None:
     from refspec.bench.race import ours, race
@@ -318,6 +420,33 @@ def test_a_state_that_cannot_go_back_is_read_anew() -> None:
     asking.probs((1, 2, 3, 4))
     fresh = refspec.from_torch(made).language_model().probs((1, 2, 7), last=2)
     assert np.abs(asking.probs((1, 2, 7), last=2) - fresh).max() < LAW
+
+
+def test_a_cache_that_does_not_go_back_is_done_without() -> None:
+    """LFM2 keeps the inputs of its convolutions in a cache that transformers builds from its configuration, and says no word."""
+    import torch
+    from transformers import Lfm2Config, Lfm2ForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {key: value for key, value in LLAMA.items() if key not in ("model_type", "rope_theta", "num_hidden_layers")}
+    config = Lfm2Config(**sizes, num_hidden_layers=2, layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False)
+    model = refspec.from_torch(Lfm2ForCausalLM(config).double().eval())
+    asking = model.language_model()
+    assert "without a cache" in repr(asking.network)
+    asking.probs((1, 2, 3, 4))
+    assert np.abs(asking.probs((1, 2, 7), last=2) - model.language_model().probs((1, 2, 7), last=2)).max() < LAW
+
+
+def test_a_model_that_sees_both_sides_is_refused() -> None:
+    """BERT with a language model's head, of which nobody said that it decodes."""
+    from transformers import BertConfig, BertLMHeadModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 50}
+    assert (
+        refspec.from_torch(BertLMHeadModel(BertConfig(**sizes, is_decoder=True, initializer_range=0.5)).eval()).vocab_size == 50
+    )
+    with pytest.raises(BadArgument, match="or when more tokens follow"):
+        refspec.from_torch(BertLMHeadModel(BertConfig(**sizes, initializer_range=0.5)).eval())
 
 
 @pytest.mark.parametrize("config", [LLAMA], ids=["llama"])
