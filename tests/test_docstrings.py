@@ -24,7 +24,7 @@ from refspec.transformer import ops, plain
 
 MODULES = sorted(each.name for each in pkgutil.walk_packages(refspec.__path__, "refspec.") if not each.name.endswith("__main__"))
 # They import torch or another engine: run with the peers, where that is installed.
-ENGINES = ("refspec.conformance.torch_draws", "refspec.conformance.mlx_draws", "refspec.conformance.adapters.")
+ENGINES = ("refspec.conformance.torch_", "refspec.conformance.mlx_", "refspec.conformance.adapters.")
 WITH_METHODS = (model.Model, tokenizer.Tokenizer, Run, Output)
 
 NO_EXAMPLE = {

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refspec.conformance.answered import answered_law
-from refspec.conformance.races import log, race
+from refspec.conformance.races import log, race, ranked
 from refspec.errors import BadArgument
 
 RATES = st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(any)
@@ -82,6 +83,40 @@ def test_a_comparison_is_remembered() -> None:
 def test_a_clock_is_good_for_nothing_else(use: Any) -> None:
     with pytest.raises((BadArgument, TypeError)):
         answered_law(lambda generator: use(-log(generator.random())))
+
+
+@settings(max_examples=30)
+@given(RATES.filter(all), st.permutations(range(4)))
+def test_a_race_in_pairs_is_the_same_race(rates: list[int], order: list[int]) -> None:
+    """max, min and NumPy's argmax ask pair by pair: the winner of one goes on into the next."""
+
+    def fastest(generator: Any) -> tuple[int, ...]:
+        clocks = [-log(generator.random()) / rate for rate in rates]
+        entered = [i for i in order if i < len(rates)]
+        return (min(entered, key=clocks.__getitem__),)
+
+    def likeliest(generator: Any) -> tuple[int, ...]:
+        return (int(np.argmax(np.array([logit(w) - log(-log(generator.random())) for w in rates]))),)
+
+    for program in (fastest, likeliest):
+        found = answered_law(program)
+        for (i,), share in found.items():
+            assert abs(share - Fraction(rates[i], sum(rates))) < 1e-12  # logarithms of rates round
+
+
+@settings(max_examples=30)
+@given(RATES)
+def test_who_follows_whom_goes_by_the_rates_that_are_left(rates: list[int]) -> None:
+    count = sum(1 for rate in rates if rate)
+    found = answered_law(
+        lambda generator: tuple(ranked([rate / -log(generator.random()) for rate in rates], len(rates), largest=True))
+    )
+    for order, share in found.items():
+        expected, left = Fraction(1), sum(rates)
+        for i in order[:count]:
+            expected, left = expected * rates[i] / left, left - rates[i]
+        assert share == expected
+    assert sum(found.values()) == 1
 
 
 def test_the_slowest_of_clocks_is_not_answered() -> None:

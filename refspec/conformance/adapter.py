@@ -1,7 +1,7 @@
 """What an engine implements to be tested: a `Dialect` that says what it can, and one method for each way in.
 
 Uniforms in: `replay` for whole texts, or `verify` for one round's rows (a kernel). The replay level asks for exact tokens.
-Draws that can be answered: `answered`, and `answered_round` for one round alone. The exact level gets its law.
+Draws that can be answered: `answered`, which says when a round has ended where it can. The exact level gets its law.
 Only a seed: `sampled`. The sampled level sees its law as far as samples tell.
 
 An engine in Python that draws from a NumPy-like generator needs none of this written out: `ByGenerator` has all of them.
@@ -44,8 +44,8 @@ class Dialect:
     """What an engine can be asked for, and its conventions where SPEC.md leaves them open.
 
     uniforms_in: "texts" (`replay`), "rounds" (`verify`), "tests" (`verify`, but what is picked is drawn otherwise), or "".
-    draws_intercepted: `answered`; round_by_round: `answered_round` too. seeds_in: `sampled`. tables: it takes any table of
-    rows; else only the fixtures, as folders of weights.
+    draws_intercepted: `answered`; round_by_round: and `answered` calls `round_ended` after each round. seeds_in: `sampled`.
+    tables: it takes any table of rows; else only the fixtures, as folders of weights.
     warps: the sampling options that it applies, in its order; repetition_penalty is a logits processor. ties: which of equal
     logits temperature 0 takes, "lowest", "highest" or "open". top_k_ties: top-k keeps all that tie with the k-th value, as
     Hugging Face's does. one_hot_q: a draft model's token counts as a point mass (slower, and right). block: a later drafted
@@ -184,12 +184,6 @@ class Answered(Engine, Protocol):
         ...
 
 
-class AnsweredRounds(Answered, Protocol):
-    def answered_round(self, case: Case, generator: Any) -> Run:
-        """The same of the first round alone. Then equal texts merge, and long ones take no longer."""
-        ...
-
-
 class Sampled(Engine, Protocol):
     def sampled(self, case: Case, seeds: Sequence[int]) -> Sequence[Run]:
         """One run for each seed, independent of each other."""
@@ -214,7 +208,6 @@ class ByGenerator:
 
     run: Callable[[Case, Any], Run]
     dialect: Dialect
-    one_round: Callable[[Case, Any], Run] | None = None
 
     def replay(self, case: Case, uniforms: Sequence[float]) -> Run:
         tape = TapedGenerator(uniforms)
@@ -224,9 +217,20 @@ class ByGenerator:
     def answered(self, case: Case, generator: Any) -> Run:
         return self.run(case, generator)
 
-    def answered_round(self, case: Case, generator: Any) -> Run:
-        assert self.one_round is not None  # as the dialect says
-        return self.one_round(case, generator)
-
     def sampled(self, case: Case, seeds: Sequence[int]) -> Sequence[Run]:
         return [self.run(case, seeded_generator(seed)) for seed in seeds]
+
+
+def round_ended(generator: Any, run: Run) -> None:
+    """What `answered` calls after each round, with all that there is so far: from there on, equal texts are followed once.
+
+    Without it a long text has more branches than can be followed. Of a generator that draws it asks nothing.
+
+    >>> from refspec.conformance.adapter import Run, round_ended
+    >>> from refspec.conformance.taped import TapedGenerator
+    >>> round_ended(TapedGenerator([0.5]), Run((0, 1), drafted=1, accepted=1))
+    """
+    getattr(generator, "round_ended", _nothing)(run)
+
+
+def _nothing(run: Run) -> None: ...

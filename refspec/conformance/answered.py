@@ -1,163 +1,88 @@
 """Generators that answer instead of drawing: an engine's unmodified code runs along every branch, and its law is exact.
 
-`random()` gives a uniform that is not drawn yet. Arithmetic on it stays affine; a comparison asks which side it lies on, and
-from then on it lies there. Any other use raises, by name. A single point has no weight, so this cannot tell `<` from `<=`.
+`random()` gives a uniform that is not drawn yet (`undrawn.py`), `choice` branches over its weights. Some paths are run twice: an
+engine that does something else under the same answers draws elsewhere as well, and has no law that could be found so.
 """
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from fractions import Fraction
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
+from refspec.conformance.undrawn import Drawn, UndrawnUniform, as_fraction
 from refspec.errors import BadArgument
 from refspec.proof.exact import Branch, law
 
 Outcome = TypeVar("Outcome", bound=Hashable)
-
-
-class _Drawn:
-    """What is known of one uniform so far: it lies in [low, high), or has run a race (`races.py`)."""
-
-    def __init__(self, branch: Branch) -> None:
-        self.branch = branch
-        self._low, self._high = Fraction(0), Fraction(1)
-        self.raced = False
-
-    @property
-    def fresh(self) -> bool:
-        return self._low == 0 and self._high == 1 and not self.raced
-
-    def below(self, threshold: Fraction) -> bool:
-        if self.raced:
-            raise BadArgument("the engine asked a draw for more after it had run a race; what is left of it is not answered")
-        cut = min(max(threshold, self._low), self._high)
-        below = self.branch.ask(lambda: (cut - self._low, self._high - cut)) == 0
-        if below:
-            self._high = cut
-        else:
-            self._low = cut
-        return below
-
-
-class UndrawnUniform:
-    """scale * u + shift, for a uniform u of which only comparisons tell anything.
-
-    >>> from refspec.conformance.answered import answered_law
-    >>> answered_law(lambda generator: 1 - generator.random() < 0.25)
-    {False: Fraction(3, 4), True: Fraction(1, 4)}
-    """
-
-    __array_ufunc__ = None  # NumPy's scalars leave arithmetic to this class, and its functions refuse it
-
-    def __init__(self, drawn: _Drawn, scale: Fraction = Fraction(1), shift: Fraction = Fraction(0)) -> None:
-        self.drawn, self.scale, self.shift = drawn, scale, shift
-
-    def __mul__(self, other: Any) -> "UndrawnUniform":
-        by = as_fraction(other)
-        return UndrawnUniform(self.drawn, self.scale * by, self.shift * by)
-
-    def __truediv__(self, other: Any) -> "UndrawnUniform":
-        return self * (1 / as_fraction(other))
-
-    def __add__(self, other: Any) -> "UndrawnUniform":
-        return UndrawnUniform(self.drawn, self.scale, self.shift + as_fraction(other))
-
-    def __neg__(self) -> "UndrawnUniform":
-        return self * -1
-
-    def __sub__(self, other: Any) -> "UndrawnUniform":
-        return self + -as_fraction(other)
-
-    def __rsub__(self, other: Any) -> "UndrawnUniform":
-        return -self + other
-
-    __rmul__, __radd__ = __mul__, __add__
-
-    def __lt__(self, other: Any) -> bool:
-        if isinstance(other, UndrawnUniform):
-            return self._less(other) < other.shift
-        if _infinite(other):
-            return bool(other > 0)
-        threshold = as_fraction(other)
-        if self.scale == 0:
-            return self.shift < threshold
-        cut = (threshold - self.shift) / self.scale
-        return self.drawn.below(cut) == (self.scale > 0)
-
-    def __gt__(self, other: Any) -> bool:
-        if isinstance(other, UndrawnUniform):
-            return self._less(other) > other.shift
-        if self.scale == 0:
-            return bool(other < 0) if _infinite(other) else self.shift > as_fraction(other)
-        return not self < other
-
-    def __le__(self, other: Any) -> bool:
-        return not self > other
-
-    def __ge__(self, other: Any) -> bool:
-        return not self < other
-
-    def _less(self, other: "UndrawnUniform") -> "UndrawnUniform":
-        """Without other's multiple of the uniform, which has to be the same one: NumPy's searchsorted compares u with itself."""
-        if other.drawn is not self.drawn:
-            refused()
-        return UndrawnUniform(self.drawn, self.scale - other.scale, self.shift)
-
-    def _refuse(self, *_: Any) -> NoReturn:
-        refused()
-
-    __float__ = __int__ = __bool__ = __index__ = __eq__ = __ne__ = __hash__ = __round__ = __pow__ = _refuse
-
-
-def refused() -> NoReturn:
-    raise BadArgument(
-        "the engine used an undrawn uniform for something other than + - * / by a number or a comparison with one; "
-        "what is answered is written in refspec/conformance/answered.py"
-    )
-
-
-def _infinite(number: Any) -> bool:
-    if not isinstance(number, (int, float, np.number, Fraction)):
-        refused()
-    return math.isinf(number)
-
-
-def as_fraction(number: Any) -> Fraction:
-    if _infinite(number) or math.isnan(number):
-        raise BadArgument(f"the engine combined a uniform with {number}; thresholds and factors are finite")
-    return number if isinstance(number, Fraction) else Fraction(number.item() if isinstance(number, np.generic) else number)
+REPEATED = frozenset(4**n for n in range(10))  # which paths are run twice
 
 
 class AnsweredGenerator:
     """In the place of a NumPy Generator: random, choice with p, choices with weights. branch: for the draws of other libraries.
+
+    round_ended: what an adapter calls after each round, with the Run so far (`adapter.round_ended`).
 
     >>> from refspec.conformance.answered import answered_law
     >>> answered_law(lambda generator: int(generator.choice(2, p=[0.25, 0.75])))
     {0: Fraction(1, 4), 1: Fraction(3, 4)}
     """
 
-    def __init__(self, branch: Branch) -> None:
-        self.branch = branch
+    def __init__(self, branch: Branch, round_ended: Callable[[Any], None] = lambda run: None) -> None:
+        self.branch, self.round_ended = branch, round_ended
 
-    def random(self, size: int | None = None) -> Any:
-        if size is None:
-            return UndrawnUniform(_Drawn(self.branch))
-        return np.array([self.random() for _ in range(size)], dtype=object)
+    def random(self, size: Any = None) -> Any:
+        return self._shaped(lambda: UndrawnUniform(Drawn(self.branch)), size)
 
-    def choice(self, a: Any, *, p: Any = None) -> Any:
+    def uniform(self, low: Any = 0, high: Any = 1, size: Any = None) -> Any:
+        return self.random(size) * (high - low) + low
+
+    def exponential(self, scale: Any = 1, size: Any = None) -> Any:
+        return self._shaped(lambda: -self.random().log(), size) * scale
+
+    def standard_exponential(self, size: Any = None) -> Any:
+        return self.exponential(size=size)
+
+    def gumbel(self, loc: Any = 0, scale: Any = 1, size: Any = None) -> Any:
+        return self._shaped(lambda: -(-self.random().log()).log(), size) * scale + loc
+
+    def choice(self, a: Any, size: Any = None, replace: bool = True, p: Any = None, **_: Any) -> Any:
         ids = range(a) if isinstance(a, (int, np.integer)) else a
-        return ids[self._weighed([1] * len(ids) if p is None else p)]
+        weights = [Fraction(1)] * len(ids) if p is None else list(map(as_fraction, p))
+
+        def drawn() -> Any:
+            found = self._weighed(tuple(weights))
+            if not replace:
+                weights[found] = Fraction(0)
+            return ids[found]
+
+        made = self._shaped(drawn, size)
+        return made if size is None else np.array(made.tolist())
 
     def choices(self, population: Sequence[Any], weights: Any = None, *, k: int = 1) -> list[Any]:
         return [self.choice(population, p=weights) for _ in range(k)]
 
+    def multinomial(self, n: int, pvals: Any, size: Any = None) -> Any:
+        rows = [np.bincount(self.choice(len(pvals), n, p=pvals), minlength=len(pvals)) for _ in range(int(np.prod(size or ())))]
+        return rows[0] if size is None else np.array(rows).reshape(*np.empty(size).shape, len(pvals))
+
     def _weighed(self, weights: Any) -> int:
-        return self.branch.ask(lambda: [as_fraction(weight) for weight in weights])
+        return self.branch.ask(lambda: weights)
+
+    @staticmethod
+    def _shaped(draw: Callable[[], Any], size: Any) -> Any:
+        if size is None:
+            return draw()
+        made = np.empty(size, dtype=object)
+        for place in np.ndindex(made.shape):
+            made[place] = draw()
+        return made
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise BadArgument(f"the engine drew with {name}(); what can be answered is random(), choice(p=...) and choices(weights)")
+        raise BadArgument(
+            f"the engine drew with {name}(); what can be answered is random(), uniform(), choice(), choices(), multinomial(), "
+            "exponential() and gumbel()"
+        )
 
 
 def answered_law(program: Callable[[Any], Outcome], *, max_paths: int = 100_000) -> dict[Outcome, Fraction]:
@@ -169,4 +94,28 @@ def answered_law(program: Callable[[Any], Outcome], *, max_paths: int = 100_000)
     >>> answered_law(lambda generator: generator.random() * 0.5 < 0.125)
     {True: Fraction(1, 4), False: Fraction(3, 4)}
     """
-    return law(cast(Any, program), chance=cast(Any, AnsweredGenerator), max_paths=max_paths)
+    paths = 0
+
+    def watched(generator: Any) -> Outcome:
+        nonlocal paths
+        outcome = program(generator)
+        paths += 1
+        for _ in range((paths in REPEATED) * (1 if generator.branch.asked else 32)):  # more where nothing at all was asked
+            _require_same(program, generator.branch, outcome)
+        return outcome
+
+    return law(cast(Any, watched), chance=cast(Any, AnsweredGenerator), max_paths=max_paths)
+
+
+def _require_same(program: Callable[[Any], Outcome], path: Branch, outcome: Outcome) -> None:
+    """Raises BadArgument where the program does something else under the same answers."""
+    again = Branch(tuple(path.given), path.weight, [], path.max_questions)
+    try:
+        same = program(AnsweredGenerator(again)) == outcome and (again.asked, again.given) == (path.asked, path.given)
+    except Exception:  # whatever an engine does with answers that were meant for other questions
+        same = False
+    if not same:
+        raise BadArgument(
+            "the engine did something else under the same answers: it carries something over from run to run, or also draws "
+            "where nobody answers, from a generator made before the run or by a function imported by its name"
+        )

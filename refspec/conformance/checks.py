@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, cast
 
-from refspec.conformance.adapter import PLAIN, Answered, AnsweredRounds, Case, Dialect, Engine, EngineDied, Run, Skip
+from refspec.conformance.adapter import PLAIN, Answered, Case, Dialect, Engine, EngineDied, Run, Skip
 from refspec.conformance.answered import answered_law
 from refspec.conformance.cases import CHECKS, Check
 from refspec.conformance.expected import ORDER, tied
 from refspec.conformance.judges import JUDGES, Observed
+from refspec.conformance.rounds import plain, round_by_round
 from refspec.decoding.lm import Tokens
 from refspec.errors import RefspecError
 
@@ -142,7 +143,7 @@ def require(case: Case, dialect: Dialect) -> None:
 
 
 def observed(engine: Answered, case: Case, merges: bool = True) -> Observed:
-    """The engine's exact law of a case. Long texts merge after each round, but where a later round is what is asked about.
+    """The engine's exact law of a case. Long texts merge after each round (`rounds.py`), but where the last ones are asked about.
 
     >>> from refspec.conformance.cases import CHECKS
     >>> from refspec.conformance.checks import observed
@@ -150,18 +151,11 @@ def observed(engine: Answered, case: Case, merges: bool = True) -> Observed:
     >>> observed(Own(), CHECKS["one-round-law"].cases[0]).accepted
     Fraction(5, 8)
     """
-    carries = case.repetition_penalty != 1  # a processor may remember more than the text, and then equal texts do not merge
-    if merges and not carries and case.max_new_tokens >= engine.dialect.merge_from:
-        if not engine.dialect.round_by_round:
-            raise Skip("it cannot be driven round by round, and this text has too many branches")
-        return _merged(cast(AnsweredRounds, engine), case)
-    return _summed(answered_law(lambda generator: _plain(engine.answered(case, generator))).items())
-
-
-def _plain(run: Run) -> Run:
-    """With Python's own ints, whatever the engine's array type gave."""
-    counts = (None if each is None else int(each) for each in (run.drafted, run.accepted))
-    return Run(tuple(map(int, run.tokens)), *counts)
+    if not (merges and case.max_new_tokens >= engine.dialect.merge_from):
+        return _summed(answered_law(lambda generator: plain(engine.answered(case, generator))).items())
+    if not engine.dialect.round_by_round:
+        raise Skip("it does not say when a round has ended, and this text has too many branches")
+    return round_by_round(engine, case)
 
 
 def _summed(weighed: Iterable[tuple[Run, Fraction]]) -> Observed:
@@ -173,30 +167,6 @@ def _summed(weighed: Iterable[tuple[Run, Fraction]]) -> Observed:
         drafted = None if drafted is None or run.drafted is None else drafted + weight * run.drafted
         accepted = None if accepted is None or run.accepted is None else accepted + weight * run.accepted
     return Observed(dict(texts), drafted, accepted)
-
-
-def _merged(engine: AnsweredRounds, case: Case) -> Observed:
-    """One round for each distinct text, the weights flowing on: as `sequence_law`, for an engine that keeps no state."""
-    finished: list[tuple[Run, Fraction]] = []
-    waiting: list[defaultdict[Tokens, Fraction]] = [defaultdict(Fraction) for _ in range(case.max_new_tokens)]
-    waiting[0][()] = Fraction(1)
-    drafted = accepted = Fraction(0)
-    for n, texts in enumerate(waiting):
-        for text, weight in texts.items():
-            here = replace(case, prompt=case.prompt + text, max_new_tokens=case.max_new_tokens - n)
-            for run, share in answered_law(_round_of(engine, here)).items():
-                drafted += weight * share * (run.drafted or 0)
-                accepted += weight * share * (run.accepted or 0)
-                longer = text + run.tokens
-                if not run.tokens or len(longer) >= case.max_new_tokens or longer[-1] in case.stop:
-                    finished.append((Run(longer), weight * share))
-                else:
-                    waiting[len(longer)][longer] += weight * share
-    return replace(_summed(finished), drafted=drafted, accepted=accepted)
-
-
-def _round_of(engine: AnsweredRounds, case: Case) -> Any:
-    return lambda generator: _plain(engine.answered_round(case, generator))
 
 
 def smaller(engine: Engine, check: Check, case: Case) -> Case:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refspec.arrays import Array
-from refspec.conformance.adapter import PLAIN, ByGenerator, Case, Dialect, Run, Verdict
+from refspec.conformance.adapter import PLAIN, ByGenerator, Case, Dialect, Run, Verdict, round_ended
 from refspec.conformance.taped import TapedGenerator
 from refspec.decoding import chance, loop, verify
 from refspec.decoding.draft import Draft, Drafter
@@ -125,15 +125,15 @@ class Own:
             warps=WARPS,
             block=rule is verify.block,
         )
-        made = ByGenerator(self._run, self.dialect, self._one_round)
-        self.replay, self.answered, self.answered_round = made.replay, made.answered, made.answered_round
-        self.sampled = made.sampled
+        made = ByGenerator(self._run, self.dialect)
+        self.replay, self.answered, self.sampled = made.replay, made.answered, made.sampled
 
     def _run(self, case: Case, generator: Any) -> Run:
-        return _as_run(tuple(self._coming(case, generator)))
-
-    def _one_round(self, case: Case, generator: Any) -> Run:
-        return _as_run((next(iter(self._coming(case, generator))),))
+        made: tuple[Round, ...] = ()
+        for each in self._coming(case, generator):
+            made += (each,)
+            round_ended(generator, _as_run(made))
+        return _as_run(made)
 
     def _make(self, case: Case) -> tuple[LanguageModel, ...]:
         seen = len(case.prompt) if self._ignores_prompt else 0

@@ -22,13 +22,16 @@ class TapedGenerator:
         self._uniforms = tuple(uniforms)
         self.position = 0
 
-    def random(self, size: int | None = None) -> Any:
+    def random(self, size: Any = None) -> Any:
         if size is not None:
-            return np.array([self.random() for _ in range(size)])
+            return np.array([self.random() for _ in range(int(np.prod(size)))]).reshape(size)
         if self.position == len(self._uniforms):
             raise TapeExhausted(f"the vector gives {len(self._uniforms)} uniforms, and the engine drew one more")
         self.position += 1
         return float(self._uniforms[self.position - 1])
+
+    def uniform(self, low: Any = 0, high: Any = 1, size: Any = None) -> Any:
+        return self.random(size) * (high - low) + low
 
     def choice(self, a: Any, *, p: Any = None) -> Any:
         ids = range(a) if isinstance(a, (int, np.integer)) else a
@@ -37,5 +40,9 @@ class TapedGenerator:
     def choices(self, population: Sequence[Any], weights: Any = None, *, k: int = 1) -> list[Any]:
         return [self.choice(population, p=weights) for _ in range(k)]
 
+    def round_ended(self, run: Any) -> None: ...
+
     def __getattr__(self, name: str) -> NoReturn:
-        raise BadArgument(f"the engine drew with {name}(); what can be given is random(), choice(p=...) and choices(weights)")
+        raise BadArgument(
+            f"the engine drew with {name}(); what can be given is random(), uniform(), choice(p=...) and choices(weights)"
+        )

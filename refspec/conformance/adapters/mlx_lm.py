@@ -14,7 +14,7 @@ from mlx import nn
 from mlx_lm.generate import generate_step, speculative_generate_step
 from mlx_lm.sample_utils import make_logits_processors, make_sampler
 
-from refspec.conformance.adapter import ByGenerator, Case, Dialect, Run
+from refspec.conformance.adapter import ByGenerator, Case, Dialect, Run, round_ended
 from refspec.conformance.adapters import require_no_ties
 from refspec.conformance.mlx_draws import drawing_from
 from refspec.decoding.lm import TableLM
@@ -42,11 +42,16 @@ def _model(table: TableLM) -> Table:
     return Table(table)
 
 
-def _run(case: Case, generator: Any, *, speculative: bool = True, one_round: bool = False) -> Run:
+def _run(case: Case, generator: Any, *, speculative: bool = True) -> Run:
     require_no_ties(case, exactly_k=True)
     options, draft = case.sampling, Table(case.draft)
     steps = partial(speculative_generate_step, draft_model=draft, num_draft_tokens=case.gamma) if speculative else generate_step
-    accepted, tokens = 0, []
+    accepted = 0
+    tokens: list[int] = []
+
+    def so_far() -> Run:
+        return Run(tuple(tokens), draft.calls - (len(case.prompt) > 1 and speculative), accepted)
+
     with drawing_from(generator):
         made: Iterator[Any] = steps(
             mx.array(case.prompt, mx.uint32),
@@ -60,14 +65,13 @@ def _run(case: Case, generator: Any, *, speculative: bool = True, one_round: boo
         for token, _, *drafted in made:
             tokens.append(int(token))
             accepted += drafted == [True]
-            if one_round and drafted == [False]:
-                break
-    return Run(tuple(tokens), draft.calls - (len(case.prompt) > 1 and speculative), accepted)
+            if drafted == [False]:
+                round_ended(generator, so_far())
+    return so_far()
 
 
 speculative = ByGenerator(
     _run,
-    one_round=partial(_run, one_round=True),
     dialect=Dialect(
         "mlx-lm, draft model",
         version("mlx-lm"),

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from refspec.arrays import Array
-from refspec.conformance.adapter import ByGenerator, Case, Dialect, Run
+from refspec.conformance.adapter import ByGenerator, Case, Dialect, Run, round_ended
 from refspec.conformance.own import WARPS, Own
 from refspec.conformance.torch_draws import drawing_from
 from refspec.decoding.chance import Chance
@@ -53,7 +53,7 @@ def by_rule(rule: Rule, name: str, version: str, **more: Any) -> ByGenerator:
         return Verdict(int(accepted), int(token))
 
     own = Own(judge)
-    return _made(own.answered, own.answered_round, name, version, {"warps": WARPS, "padded": True, "top_k_ties": True} | more)
+    return _made(own.answered, name, version, {"warps": WARPS, "padded": True, "top_k_ties": True} | more)
 
 
 def by_step(step: Callable[[Case, Any, int], tuple[tuple[int, ...], int]], name: str, version: str, **more: Any) -> ByGenerator:
@@ -62,10 +62,10 @@ def by_step(step: Callable[[Case, Any, int], tuple[tuple[int, ...], int]], name:
     step: (case, ids [1, n], how many to draft) -> the new tokens, and how many of them were accepted drafts.
     """
 
-    def run(case: Case, generator: Any, rounds: int | None = None) -> Run:
+    def run(case: Case, generator: Any) -> Run:
         tokens, drafted, accepted = case.prompt, 0, 0
         end = len(tokens) + case.max_new_tokens
-        while len(tokens) < end and rounds != 0:
+        while len(tokens) < end:
             gamma = min(case.gamma, end - len(tokens) - 1)
             if gamma:
                 new, kept = step(case, torch.tensor([tokens]), gamma)
@@ -73,12 +73,12 @@ def by_step(step: Callable[[Case, Any, int], tuple[tuple[int, ...], int]], name:
                 new, kept = (_alone(case, tokens),), 0
             new = next((new[: i + 1] for i, token in enumerate(new) if token in case.stop), new)
             tokens, drafted, accepted = tokens + new, drafted + gamma, accepted + min(kept, len(new))
-            rounds = None if rounds is None else rounds - 1
+            round_ended(generator, Run(tokens[len(case.prompt) :], drafted, accepted))
             if new[-1] in case.stop:
                 break
         return Run(tokens[len(case.prompt) :], drafted, accepted)
 
-    return _made(run, lambda case, generator: run(case, generator, 1), name, version, {"warps": ("temperature",)} | more)
+    return _made(run, name, version, {"warps": ("temperature",)} | more)
 
 
 def _alone(case: Case, tokens: Tokens) -> int:
@@ -87,15 +87,12 @@ def _alone(case: Case, tokens: Tokens) -> int:
     return int(torch.multinomial(torch.softmax(logits / temperature, -1), 1) if temperature else logits.argmax())
 
 
-def _made(run: Callable[..., Run], one_round: Callable[..., Run], name: str, version: str, more: dict[str, Any]) -> ByGenerator:
-    def intercepted(function: Callable[..., Run]) -> Callable[[Case, Any], Run]:
-        def drawn(case: Case, generator: Any) -> Run:
-            with drawing_from(generator), torch.no_grad():
-                return function(case, generator)
-
-        return drawn
+def _made(run: Callable[[Case, Any], Run], name: str, version: str, more: dict[str, Any]) -> ByGenerator:
+    def drawn(case: Case, generator: Any) -> Run:
+        with drawing_from(generator), torch.no_grad():
+            return run(case, generator)
 
     dialect = Dialect(
         name, version, draws_intercepted=True, round_by_round=True, seeds_in=True, **({"kv_dtype": "float32"} | more)
     )
-    return ByGenerator(intercepted(run), dialect, intercepted(one_round))
+    return ByGenerator(drawn, dialect)

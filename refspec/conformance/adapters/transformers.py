@@ -4,8 +4,8 @@ The model that generates is a table with a real cache: a key is the token itself
 cache says was read. Needs `pip install torch transformers`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -18,7 +18,7 @@ from transformers.generation.utils import _speculative_sampling
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from refspec.arrays import Array
-from refspec.conformance.adapter import ByGenerator, Case, Dialect, Run, Skip, Verdict
+from refspec.conformance.adapter import ByGenerator, Case, Dialect, Run, Skip, Verdict, round_ended
 from refspec.conformance.adapters import require_no_ties
 from refspec.conformance.taped import TapedGenerator
 from refspec.conformance.torch_draws import drawing_from
@@ -62,13 +62,18 @@ class TableForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[no-unt
 
 
 class _Rounds:
-    """A streamer: how long each round's tokens are. The prompt comes first."""
+    """A streamer: how long each round's tokens are, and all of them together. The prompt comes first."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[["_Rounds"], None]) -> None:
         self.lengths: list[int] = []
+        self.tokens: Tokens = ()
+        self._ended = ended
 
     def put(self, tokens: torch.Tensor) -> None:
         self.lengths.append(tokens.numel())
+        self.tokens += tuple(tokens.flatten().tolist())
+        if len(self.lengths) > 1:
+            self._ended(self)
 
     def end(self) -> None: ...
 
@@ -82,16 +87,23 @@ def _model(target: TableLM, draft: TableLM) -> TableForCausalLM:
 
 @dataclass(frozen=True)
 class Generate:
-    """(case, generator) -> Run. how: "assistant", "early exit" or "lookup". rounds: how many at most."""
+    """(case, generator) -> Run. how: "assistant", "early exit" or "lookup"."""
 
     how: str
-    rounds: int | None = None
 
     def __call__(self, case: Case, generator: Any) -> Run:
         require_no_ties(case)
         target, draft = _model(case.target, case.draft), _model(case.draft, case.draft)
         target.read.clear()
-        rounds, before = _Rounds(), self._before(case)
+        before = self._before(case)
+
+        def so_far(rounds: _Rounds) -> Run:
+            length, drafted, accepted = rounds.lengths[0], 0, 0
+            for read, new in zip(target.read, rounds.lengths[1:], strict=True):
+                drafted, accepted, length = drafted + read - length, accepted + new - 1, length + new
+            return Run(rounds.tokens[rounds.lengths[0] :], drafted, accepted)
+
+        rounds = _Rounds(lambda rounds: round_ended(generator, so_far(rounds)))
         with drawing_from(generator), torch.no_grad():
             text = target.generate(
                 torch.tensor([before + case.prompt]),
@@ -100,14 +112,10 @@ class Generate:
                 eos_token_id=list(case.stop) or None,
                 pad_token_id=0,
                 streamer=rounds,
-                stopping_criteria=[lambda *_: torch.tensor([len(rounds.lengths) - 1 == self.rounds])],
                 **_sampled(case),
                 **self._drafted(case, draft),
             )
-        length, drafted, accepted = rounds.lengths[0], 0, 0
-        for read, new in zip(target.read, rounds.lengths[1:], strict=True):
-            drafted, accepted, length = drafted + read - length, accepted + new - 1, length + new
-        return Run(tuple(text[0, len(before + case.prompt) :].tolist()), drafted, accepted)
+        return replace(so_far(rounds), tokens=tuple(text[0, len(before + case.prompt) :].tolist()))
 
     def _before(self, case: Case) -> Tokens:
         """What lookup finds its drafts in: the prompt's last token, and behind it those that end nothing."""
@@ -142,7 +150,6 @@ def _sampled(case: Case) -> Mapping[str, Any]:
 def _engine(how: str, name: str, **more: Any) -> ByGenerator:
     return ByGenerator(
         Generate(how),
-        one_round=Generate(how, rounds=1),
         dialect=Dialect(
             f"transformers, {name}",
             transformers.__version__,
