@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -54,6 +55,8 @@ CASES: tuple[tuple[str, str, Mapping[str, object]], ...] = (
     ("greedy", "weights, temperature 0", {"sampling": Sampling(temperature=0.0), "max_new_tokens": 6}),
     ("acceptance", "weights, one draft a round", {"gamma": 1, "max_new_tokens": 2}),
     ("length", "weights, gamma beyond the length", {"gamma": 4, "max_new_tokens": 2}),
+    ("proposal-law", "weights, temperature, three tokens", {"sampling": Sampling(temperature=0.5, top_k=3), "gamma": 1}),
+    ("one-hot-drafts", "weights, a prompt that repeats itself", {"prompt": (10, 1, 7, 8, 4, 10, 1, 7, 8), "gamma": 1}),
     ("independence", "weights, pairs of seeds", {"gamma": 1, "max_new_tokens": 2}),
 )
 
@@ -104,20 +107,16 @@ def cases(folder: Path = FOLDER) -> Iterator[tuple[str, Case]]:
     folders = folder / "target", folder / "draft"
     models = tuple(load(each, dtype=np.float64) for each in folders)
     for check, name, options in CASES:
-        plain: dict[str, object] = {"sampling": Sampling(top_k=3), "gamma": 2, "max_new_tokens": 3}
+        plain: dict[str, Any] = {"sampling": Sampling(top_k=3), "gamma": 2, "max_new_tokens": 3, "prompt": PROMPT}
         chosen = plain | dict(options)
-        sampling = chosen["sampling"]
-        assert isinstance(sampling, Sampling)
-        n = chosen["max_new_tokens"]
-        assert isinstance(n, int)
-        target, draft = _tables(models, sampling, n)
-        yield check, Case(name, target, draft, prompt=PROMPT, folders=folders, **chosen)  # type: ignore[arg-type]
+        target, draft = _tables(models, chosen["prompt"], chosen["sampling"], chosen["max_new_tokens"])
+        yield check, Case(name, target, draft, folders=folders, **chosen)
 
 
-def _tables(models: tuple[Model, ...], sampling: Sampling, length: int) -> list[TableLM]:
+def _tables(models: tuple[Model, ...], prompt: Tokens, sampling: Sampling, length: int) -> list[TableLM]:
     """Of each model the rows behind every text of fewer than `length` tokens that target or draft may give."""
     tables: list[dict[Tokens, Array]] = [{} for _ in models]
-    reached: list[Tokens] = [PROMPT]
+    reached: list[Tokens] = [prompt]
     for _ in range(length):
         longer: list[Tokens] = []
         for text in reached:
@@ -127,7 +126,7 @@ def _tables(models: tuple[Model, ...], sampling: Sampling, length: int) -> list[
                 kept |= set(np.flatnonzero(model.language_model(sampling).probs(text)[0]).tolist())
             longer += [(*text, token) for token in sorted(kept)]
         reached = longer
-    return [TableLM({(): table[PROMPT], **table}) for table in tables]
+    return [TableLM({(): table[prompt], **table}) for table in tables]
 
 
 @lru_cache
