@@ -135,7 +135,7 @@ def fixture_checks() -> Mapping[str, Check]:
 
     >>> from refspec.conformance.fixtures import fixture_checks
     >>> len(fixture_checks()["proposal-law"].cases)
-    2
+    3
     """
     made: dict[str, Check] = {}
     for check, case in cases():

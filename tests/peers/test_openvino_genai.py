@@ -31,7 +31,7 @@ pytestmark = pytest.mark.peers
 adapter = pytest.importorskip("refspec.conformance.adapters.openvino_genai", exc_type=ModuleNotFoundError)
 
 CHECKS = fixture_checks()
-RUNS = 5_000
+RUNS = 2_000
 TEXTS = CHECKS["multi-round-law"].cases[0]  # three new tokens: of those only the second is drafted
 
 
