@@ -1,13 +1,15 @@
 """The vectors: their answers are the enumerator's, refspec gives them, and each bug that they name does not."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from refspec.conformance import replay, vectors
+from refspec.conformance import enumerator, replay, vectors
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.checks import Report
@@ -70,6 +72,27 @@ def test_no_answer_hangs_on_a_rounding(check: str) -> None:
         # the largest float32 below one cannot be moved further: what is left over there is a few ulps wide
         by = vectors.MARGIN if vector["result"] == "valid" else Fraction(1, 2**24)
         assert all(enumerated(each) in right for each in moved(vector, by)), vector["id"]
+
+
+def accepts_at_most(u: Fraction, p: Fraction, q: Fraction) -> bool:
+    return p > 0 and u * q <= p
+
+
+def pick_before(u: Fraction, weights: Sequence[Fraction]) -> int:
+    level = u * sum(weights)
+    return next(i for i, weight in enumerate(weights) if weight and sum(weights[: i + 1]) >= level)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "pick"), list(product((enumerator.accepts, accepts_at_most), (enumerator.pick, pick_before)))
+)
+def test_no_convention_about_boundaries_is_called_wrong(accepts: Any, pick: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SPEC.md leaves open: whether a test passes at u = p / q, and which side of a step of the cumulative sum is picked."""
+    monkeypatch.setattr(enumerator, "accepts", accepts)
+    monkeypatch.setattr(enumerator, "pick", pick)
+    for _, vector in replay.vectors().values():
+        text_or_round = vector["tokens"] if vector["kind"] == "text" else [vector["accepted"], vector["token"]]
+        assert enumerated(vector) in [text_or_round, *vector.get("also", [])], vector["id"]
 
 
 @pytest.mark.nightly

@@ -18,14 +18,12 @@ from refspec.conformance import fixtures, sampled
 from refspec.conformance.adapter import ByGenerator, Dialect
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import Report
 from refspec.conformance.diagnosis import diagnosed
 from refspec.conformance.expected import gaps
 from refspec.conformance.gtest import detectable, divergence, seen_as, tail, threshold, views
 from refspec.conformance.own import Own, OwnWeights
 from refspec.models.sampling import Sampling
 
-ONE_POINT = ("u-at-most-p-over-q", "u-up-to-one", "pick-at-the-boundary")
 WEIGHTS = st.lists(st.integers(1, 9), min_size=2, max_size=4)
 
 
@@ -147,14 +145,3 @@ def test_a_wrong_cache_is_seen_on_weights(name: str) -> None:
     engine = OwnWeights(with_sampling(subject.target_lm), with_sampling(subject.draft_lm))
     statuses = {each.status for each in sampled.conform(engine, budget=60).findings}
     assert statuses & {"deviates", "errored"}
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", BUGS)
-def test_every_bug_that_samples_can_show_is_named(name: str) -> None:
-    """At the budget of an engine. What has no weight, or next to none, is for the other levels."""
-    report = sampled.conform(BUGS[name].engine)
-    if name in {*ONE_POINT, "zero-residual-is-last-id", "residual-clamped", "certain-tests-draw-nothing"}:
-        pytest.skip("its law is that of the target, as far as samples tell")
-    assert report.code == 1
-    assert name in diagnosed(Report(report.dialect, "sampled", report.findings)).equal

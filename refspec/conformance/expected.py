@@ -16,6 +16,7 @@ Law = dict[Tokens, Fraction]
 ORDER = ("temperature", "top_k", "top_p", "min_p")  # N8
 
 
+@lru_cache(maxsize=1000)  # each bug that a deviation is compared with asks for the same ones
 def law_alone(case: Case, order: tuple[str, ...] = ORDER, ties: str = "lowest") -> Law:
     """{tokens: probability} of the target without a draft, exactly.
 

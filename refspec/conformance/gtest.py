@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 
@@ -29,6 +30,7 @@ def tail(x: float, cells: int) -> float:
     return math.exp(-x + k * (1 + math.log(x / k)))
 
 
+@lru_cache(maxsize=1000)
 def threshold(alpha: float, cells: int) -> float:
     """The least x whose bound is alpha or less.
 

@@ -8,11 +8,12 @@ make the distance that it would find the same for all.
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
-from typing import cast
+from typing import Any, cast
 
 from refspec.conformance.adapter import Case, Dialect, Engine, Run, Sampled, Skip
 from refspec.conformance.cases import CHECKS, Check
@@ -55,22 +56,35 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), budget: f
     if not engine.dialect.tables:
         checks = [fixture_checks()[check.id] for check in checks if check.id in fixture_checks()]
     asked = [(check, case) for check in checks for case in check.cases if check.id != "zero-residual"]  # never seen in samples
-    # of all checks, also where only some are run now: the others are run by themselves
-    known = CHECKS if engine.dialect.tables else fixture_checks()
-    every = (case for check in known.values() for case in check.cases if _able(engine.dialect, case))
-    tests = sum(len(views(case.max_new_tokens)) + 2 for case in every)
-    alpha = ALARM / max(1, tests)
-    ends = time.perf_counter() + budget
-    begun = [_begun(engine, check, case, alpha, seed=i * MOST) for i, (check, case) in enumerate(asked)]
-    waiting, found = sum(each.cost for each in begun if isinstance(each, Begun)), []
-    for each in begun:
-        if isinstance(each, Finding):
-            found.append(each)
-            continue
-        left = max(0.0, ends - time.perf_counter())
-        found.append(_finished(engine, each, left * each.cost / waiting if each.cost else 0.0, alpha))
-        waiting -= each.cost
-    return Report(engine.dialect, "sampled", tuple(found))
+    alpha, began = alarm(engine.dialect), time.perf_counter()
+    samples = [Sample(engine, check, case, i * MOST, alpha) for i, (check, case) in enumerate(asked)]
+    for part in (0.0, 0.3, 1.0):  # first to see how long a run takes; and again, since the first look may meet a busy moment
+        share(samples, began + part * budget)
+    return Report(engine.dialect, "sampled", tuple(each.finding() for each in samples))
+
+
+def share(samples: Sequence["Sample"], ends: float) -> None:
+    """Runs until then, of each case in proportion to `blindness` squared, so that `detectable` comes out the same for all."""
+    waiting = [each for each in samples if each.failed is None]
+    for i, each in enumerate(waiting):
+        after = waiting[i:]
+        left = max(0.0, ends - time.perf_counter()) + sum(other.pace * len(other.runs) for other in after)
+        cost = sum(other.pace * other.weight for other in after)
+        each.reach(int(left / cost * each.weight) if cost else FIRST)
+
+
+@lru_cache
+def alarm(dialect: Dialect) -> float:
+    """Each test's share of ALARM, of all checks, also where only some are run now: the others are run by themselves.
+
+    >>> from refspec.conformance.own import Own
+    >>> from refspec.conformance.sampled import alarm
+    >>> 1e-12 < alarm(Own().dialect) < 1e-11
+    True
+    """
+    known = CHECKS if dialect.tables else fixture_checks()
+    every = (case for check in known.values() for case in check.cases if _able(dialect, case))
+    return ALARM / max(1, sum(len(views(case.max_new_tokens)) + 2 for case in every))
 
 
 def _able(dialect: Dialect, case: Case) -> bool:
@@ -81,47 +95,37 @@ def _able(dialect: Dialect, case: Case) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Begun:
-    """The first runs of a case, from `seed` on, how many seconds one took, and what it costs to see as far as in the others."""
+class Sample:
+    """A case's runs so far, from `seed` on. pace: seconds a run; weight: `blindness` squared; failed: why there are no more."""
 
-    check: Check
-    case: Case
-    seed: int
-    runs: list[Run]
-    pace: float
-    cost: float
+    def __init__(self, engine: Engine, check: Check, case: Case, seed: int, alpha: float) -> None:
+        self._engine, self._check, self._case, self._seed, self._alpha = engine, check, case, seed, alpha
+        self.runs: list[Run] = []
+        self.failed: Finding | None = self._asked(lambda: require(case, engine.dialect))
+        cells = 1 if self.failed else len(expected_law(case, engine.dialect))
+        self.pace, self.weight = 0.0, blindness(cells, alpha) ** 2 if cells > 1 else 0.0  # what is certain needs few runs
 
+    def reach(self, runs: int) -> None:
+        """At least FIRST, at most MOST. The pace is that of the latest, when whatever warms up is warm."""
+        done, wanted = len(self.runs), max(FIRST, min(MOST, runs))
+        if done >= wanted or self.failed:
+            return
+        seeds, began = range(self._seed + done, self._seed + wanted), time.perf_counter()
+        self.failed = self._asked(lambda: self.runs.extend(cast(Sampled, self._engine).sampled(self._case, seeds)))
+        self.pace = (time.perf_counter() - began) / len(seeds)
 
-def _begun(engine: Engine, check: Check, case: Case, alpha: float, seed: int) -> Begun | Finding:
-    def ask() -> Begun:
-        require(case, engine.dialect)
-        halves, times = [], [time.perf_counter()]
-        for start in (seed, seed + FIRST // 2):  # the pace is that of the second half, when whatever warms up is warm
-            halves += list(cast(Sampled, engine).sampled(case, range(start, start + FIRST // 2)))
-            times.append(time.perf_counter())
-        pace, cells = 2 * (times[2] - times[1]) / FIRST, len(expected_law(case, engine.dialect))
-        # a text that is certain needs no law to be told
-        return Begun(check, case, seed, halves, pace, pace * blindness(cells, alpha) ** 2 if cells > 1 else 0.0)
+    def finding(self) -> Finding:
+        seen = self.failed or self._asked(lambda: counted(self.runs))
+        if isinstance(seen, Finding):
+            return seen
+        check, case, dialect = self._check, self._case, self._engine.dialect
+        status, detail = judged(seen, check, case, dialect, self._alpha)
+        observed = {text: Fraction(n, seen.runs) for text, n in seen.texts.items()}
+        distance = total_variation(observed, expected_law(case, dialect)) if status == "deviates" else Fraction(0)
+        return Finding(check.id, case.name, "sampled", status, distance, detail, seen)
 
-    begun: Begun | Finding = asked(ask, check.id, case.name, "sampled")
-    return begun
-
-
-def _finished(engine: Engine, begun: Begun, seconds: float, alpha: float) -> Finding:
-    check, case = begun.check, begun.case
-
-    def ask() -> Counted:
-        more, start = min(MOST - FIRST, int(seconds / begun.pace)), begun.seed + FIRST
-        return counted([*begun.runs, *(cast(Sampled, engine).sampled(case, range(start, start + more)) if more > 0 else ())])
-
-    seen = asked(ask, check.id, case.name, "sampled")
-    if isinstance(seen, Finding):
-        return seen
-    status, detail = judged(seen, check, case, engine.dialect, alpha)
-    expected = expected_law(case, engine.dialect)
-    distance = total_variation({text: Fraction(n, seen.runs) for text, n in seen.texts.items()}, expected)
-    return Finding(check.id, case.name, "sampled", status, distance if status == "deviates" else Fraction(0), detail, seen)
+    def _asked(self, ask: Callable[[], Any]) -> Any:
+        return asked(ask, self._check.id, self._case.name, "sampled")
 
 
 def counted(runs: Sequence[Run]) -> Counted:

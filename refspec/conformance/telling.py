@@ -46,7 +46,8 @@ def lines(report: Report) -> Iterator[str]:
                 yield f"      and {len(told) - n} more"
                 break
             yield f"      {status}:{case} {detail}"
-    yield VERDICT[report.code]
+    deviates = report.code == 2 and any(each.status == "deviates" for each in report.findings)
+    yield f"{'deviates, and ' * deviates}{VERDICT[report.code]}"
 
 
 def failure(engine: Engine, report: Report) -> Iterator[str]:

@@ -130,10 +130,13 @@ def boundaries() -> Iterator[dict[str, Any]]:
     last = Fraction(1) - Fraction(1, 2**53)
     yield as_round([0], ["440"], ["440", "008"], [last], half, "p = q at the largest u") | {"dtype": "float64"}
     case = Case("", table({(): "044"}), table({(): "440"}), 1, 2, (2,))
+    refused = replace(case, draft=table({(): "800"}))
     tape = [zero, zero, *[Fraction(2 * k + 1, 256) for k in (50, 20, 90, 70, 10, 120)]]
     yield as_vector(case, tape, "u = 0 does not accept p = 0")
     yield as_vector(replace(case, draft=case.target), tape, "u = 0 does not pick a weight of 0")
-    yield as_vector(replace(case, draft=case.target), [half, last, *tape[2:]], "p = q at the largest u") | {"dtype": "float64"}
+    yield as_vector(refused, [half, half, *tape[1:]], "u = 0 does not pick a weight of 0 after a rejection")
+    largest = [Fraction(3, 4), last, *tape[2:]]
+    yield as_vector(replace(case, draft=case.target), largest, "p = q at the largest u") | {"dtype": "float64"}
 
 
 def zero_residuals() -> Iterator[dict[str, Any]]:
@@ -143,6 +146,10 @@ def zero_residuals() -> Iterator[dict[str, Any]]:
     for rows, ulp, last in (("440", 0, quarter), ("440", 0, 3 * quarter), ("044", 1, BELOW_ONE), ("440", 0, 0 * quarter)):
         possible = [i for i, each in enumerate(rows) if each != "0"]
         yield as_round([ulp], [rows], [rows, "800"], [BELOW_ONE], last, why, [(0, i) for i in possible], ulp)
+    # the same in float64, where rows of a whole text have to sum to one more closely
+    below, above = TableLM({(): [0.5 - 2.0**-52, 0.5, 0.0]}), TableLM({(): [0.5, 0.5, 0.0]})
+    tape = [quarter, Fraction(1) - Fraction(1, 2**53), *[Fraction(2 * k + 1, 256) for k in (50, 20, 90, 70)]]
+    yield as_vector(Case("", below, above, 1, 2, (2,)), tape, why, also=[(0, 0), (1, 0)]) | {"dtype": "float64"}
 
 
 def accounting() -> Iterator[dict[str, Any]]:

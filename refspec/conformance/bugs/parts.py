@@ -104,11 +104,22 @@ def before_unlikely(draft: Draft) -> int:
     return next((i for i, row in enumerate(rows) if 3 * row[draft.tokens[i]] < 1), len(draft.tokens))
 
 
+class Unwarped(ModelDrafter):
+    """Draws from the rows as the case's options leave them, and shows those of the table."""
+
+    def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft:
+        draft = super().propose(tokens, gamma, chance)
+        warped: Any = self.language_model  # an own.Warped, remembered
+        rows = [warped.table.probs(tokens + draft.tokens[:i])[0, : warped.vocab_size] for i in range(len(draft.tokens))]
+        return Draft(draft.tokens, np.stack(rows) if rows else None)
+
+
 DRAFTERS: dict[str, tuple[str, Any]] = {
     "greedy-scored-with-softmax": (
         "a greedy draft is shown with the row of its softmax",
         misreported(lambda row: (np.arange(len(row)) == row.argmax()).astype(int)),
     ),
+    "q-before-warps": ("drawn after temperature and filters, shown as before them all", Unwarped),
     "q-before-top-k": ("drawn after top-k, shown as before", misreported(lambda row: sampling.top_k(row, 2))),
     "q-before-top-p": ("drawn after top-p, shown as before", misreported(lambda row: sampling.top_p(row, 0.5))),
     "q-before-temperature": (
