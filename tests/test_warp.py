@@ -36,6 +36,25 @@ def test_as_many_as_there_are_is_no_filter_to_the_bit(logits: list[float]) -> No
     assert min_p(row, 0).tolist() == normalised(row, np.ones(len(row), bool)).tolist()
 
 
+@given(
+    st.lists(rows, min_size=1, max_size=4),
+    st.sampled_from([1.0, 0.7, 3.0, 1e-3, 1e-300]),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_rows_are_what_the_formula_says_and_each_what_it_is_alone(
+    logits: list[list[float]], temperature: float, kind: type
+) -> None:
+    """To the bit: the rows are computed one by one and in place."""
+    v = min(map(len, logits))
+    given_rows = np.array([row[:v] for row in logits], kind)
+    found = with_temperature(given_rows, temperature)
+    for row, probs in zip(given_rows, found, strict=True):
+        with np.errstate(over="ignore"):
+            weights = np.exp((row.astype(np.float64) - row.max()) / temperature)
+        assert probs.tolist() == (weights / weights.sum()).tolist() == with_temperature(row, temperature).tolist()
+    assert given_rows.tolist() == np.array([row[:v] for row in logits], kind).tolist()  # which it leaves alone
+
+
 def test_equal_probabilities_rank_lowest_id_first_however_many_there_are() -> None:
     """2,000 are more than a sort in no stable order keeps in place."""
     even = np.full(2000, 1 / 2000)
