@@ -13,11 +13,13 @@ Tricks, and the plain line that each replaces, in the function of the same name 
 - `attention`: the heads of a group end to end, so that no key is repeated; keys times queries, so that the keys are read once, in
   order; the division of the softmax last, on e numbers a row; QUERIES rows at a time, without the keys that none of them may
   see. Plain: `queries @ keys.transpose(0, 2, 1) * scale`, then `softmax(scores) @ values`.
-- `causal`: no mask for one new token, and none larger than QUERIES. Plain: `np.where(np.tri(n, dtype=bool), scores, -np.inf)`.
+- `causal`: no mask for one new token, none larger than QUERIES, and each made once. Plain:
+  `np.where(np.tri(n, dtype=bool), scores, -np.inf)`.
 """
 
 import math
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
@@ -124,8 +126,11 @@ def halves(x: Array) -> tuple[Array, Array]:
     return x[..., :half], x[..., half:]
 
 
+@cache
 def causal(n: int) -> Array | None:
     """[n, n], True where a new token may look among the new: at itself and those before. None for one, which may look at all.
+
+    Made once, since every layer of every pass asks for it; whoever has it changes nothing in it.
 
     >>> from refspec.transformer.ops import causal
     >>> causal(2).tolist(), causal(1)

@@ -47,6 +47,7 @@ class Several:
         self.draft_cost = draft_cost
         self._shares = [Shares(self.LOOK, optional(each, "usual")) for each in drafters]
         self._last = 0  # who drafted last
+        self._chosen: tuple[Tokens, int] | None = None  # who drafts next, behind which text: a bet asks for it three times
 
     def __repr__(self) -> str:
         return brief(self, *(short(each, 60) for each in self.drafters))
@@ -83,7 +84,7 @@ class Several:
         return self.asking_while(tokens, gamma, chance, None)
 
     def asking_while(self, tokens: Tokens, gamma: int, chance: Chance, go_on: GoOn | None) -> Asking[Draft]:
-        self._last = i = self._choice(tokens)
+        self._last, self._chosen = (i := self._choice(tokens)), None
         draft = yield from drafting(self.drafters[i], tokens, gamma, chance, go_on)
         self._shares[i].drafted(tokens, draft.tokens)
         return draft
@@ -103,6 +104,11 @@ class Several:
         return list(forecast(tokens, gamma)) if forecast else self._shares[i].forecast(gamma)
 
     def _choice(self, tokens: Tokens) -> int:
+        if self._chosen is None or self._chosen[0] != tokens:
+            self._chosen = tokens, self._choose(tokens)
+        return self._chosen[1]
+
+    def _choose(self, tokens: Tokens) -> int:
         if not self._shares[self._last].is_at(tokens) and self._shares[self._last].learn(tokens) is None:
             for each in self._shares:
                 each.start_again()
