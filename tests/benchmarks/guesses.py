@@ -10,6 +10,7 @@ from refspec.decoding.draft import Draft, Drafter, GoOn, cost_of, drafting
 from refspec.decoding.lm import Tokens
 from refspec.decoding.question import Asking, at_once
 from refspec.models.drafts import load_draft
+from refspec.models.eagle_drafter import EagleDrafter
 from refspec.models.sampling import Sampling
 
 DEEPEST = 8  # guesses of one draft
@@ -46,9 +47,9 @@ class Known:
 
 
 class Recorded:
-    """Guesses as they were recorded, in place of the draft that made them."""
+    """Guesses as they were recorded, in place of the head that made them."""
 
-    state = None
+    state, usual = None, EagleDrafter.usual
 
     def __init__(self, answer: Answer, name: str) -> None:
         self.answer, self.guesses = answer, answer.guesses[name]
