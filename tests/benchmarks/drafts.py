@@ -95,6 +95,8 @@ def main() -> None:
     makes["auto"] = lambda answer: Several(lookup(answer), Recorded(answer, options.heads[0]))
     print(f"{options.model}: {len(answers)} prompts, {sum(len(each.tokens) for each in answers)} answer tokens, greedy\n")
     acceptance(answers, makes)
+    print()
+    sureness(answers, options.heads[0])
     print(f"\n{profile.label}; a guess of {options.heads[0]}: {answers[0].guesses[options.heads[0]].cost:.3f}")
     speeds(answers, makes, profile, options.new_tokens)
 
@@ -119,6 +121,21 @@ def acceptance(answers: Sequence[Answer], makes: dict[str, Make]) -> None:
             least, most = wilson(hits, tried) if tried else (0.0, 0.0)
             cells.append(f"{hits / tried:.3f} ({least:.3f} to {most:.3f})" if tried else "-")
         print(f"| {name} | " + " | ".join(cells) + f" | {sum(yields) / len(yields):.2f} |", flush=True)
+
+
+def sureness(answers: Sequence[Answer], name: str) -> None:
+    """How often the first guess and the second are right, by how sure of it the head was."""
+    found: dict[tuple[int, int], list[bool]] = defaultdict(list)
+    for answer in answers:
+        for i, (tokens, sure) in enumerate(zip(answer.guesses[name].tokens, answer.guesses[name].sure, strict=True)):
+            reached = min(right(tokens, answer.tokens[i:]) + 1, 2, len(tokens), len(answer.tokens) - i)
+            for j in range(reached):
+                found[j, min(int(5 * sure[j]), 4)].append(tokens[j] == answer.tokens[i + j])
+    print(f"| {name} is sure of its guess by | " + " | ".join(f"{k / 5:.1f} to {(k + 1) / 5:.1f}" for k in range(5)) + " |")
+    print("|---|" + "---|" * 5)
+    for j in range(2):
+        cells = [f"{sum(each) / len(each):.2f} of {len(each):,}" if (each := found[j, k]) else "-" for k in range(5)]
+        print(f"| right at {j + 1} | " + " | ".join(cells) + " |")
 
 
 def speeds(answers: Sequence[Answer], makes: dict[str, Make], profile: refspec.Profile, new_tokens: int) -> None:
