@@ -21,10 +21,11 @@ class AdaptiveDrafter:
     """Asks another drafter for the gamma that maximises expected tokens minus what the round's time would yield elsewhere.
 
     The costs come from a profile; a drafted token's from the drafter's own `cost(tokens)`, where it has one, as the profile
-    corrects it; the acceptances from the
-    drafter's own `forecast(tokens, gamma)` where it has one, else from a running share for each position of a draft. The
-    choice goes by what was asked for and by what the text shows of past drafts, never by drafted tokens behind a rejection
-    (N6), so it leaves the distribution as it is. In a batch (`join`) a row costs what it adds to the rows of all.
+    corrects it. The acceptances come from the drafter's own `forecast(tokens, gamma)` where it has one, else from a running
+    share for each position of a draft; and while it drafts, from how sure it is, if it can tell (`asking_while`). So the choice
+    goes by the text, by past rounds and by guesses that the draft shows; behind a drafter that races, never by drafted tokens
+    behind a rejection (N6). It leaves the distribution as it is. In a batch (`join`) a row costs what it adds to the rows of
+    all.
 
     >>> import refspec
     >>> profile = refspec.Profile(verify=(1, 9, 9), draft=0)
