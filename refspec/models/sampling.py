@@ -93,7 +93,13 @@ def with_temperature(logits: Array, temperature: float) -> Array:
 
 
 def rows_of(x: Array) -> Array:
-    """[..., v] -> [n, v], a view"""
+    """[..., v] -> [n, v], a view
+
+    >>> import numpy as np
+    >>> from refspec.models.sampling import rows_of
+    >>> rows_of(np.ones((2, 3, 5))).shape
+    (6, 5)
+    """
     return x.reshape(-1, x.shape[-1])
 
 
