@@ -81,26 +81,15 @@ def with_temperature(logits: Array, temperature: float) -> Array:
         one_hot = np.zeros(logits.shape)
         np.put_along_axis(one_hot, winners, 1, axis=-1)
         return one_hot
-    probs = np.empty(logits.shape)
+    probs, v = np.empty(logits.shape), logits.shape[-1]
     with np.errstate(over="ignore"):  # a temperature near 0 sends a difference to -inf, which is what it should become
-        for weights, row, most in zip(rows_of(probs), rows_of(logits), best.ravel(), strict=True):
+        for weights, row, most in zip(probs.reshape(-1, v), logits.reshape(-1, v), best.ravel(), strict=True):
             # in place and row by row: the temporaries of several rows are fresh memory each time, and four times as slow
             np.subtract(row, most, out=weights, dtype=np.float64)
             weights /= temperature
             np.exp(weights, out=weights)
             weights /= weights.sum()
     return probs
-
-
-def rows_of(x: Array) -> Array:
-    """[..., v] -> [n, v], a view
-
-    >>> import numpy as np
-    >>> from refspec.models.sampling import rows_of
-    >>> rows_of(np.ones((2, 3, 5))).shape
-    (6, 5)
-    """
-    return x.reshape(-1, x.shape[-1])
 
 
 def top_k(row: Array, k: int) -> Array:
