@@ -145,3 +145,18 @@ def test_a_wrong_cache_is_seen_on_weights(name: str) -> None:
     engine = OwnWeights(with_sampling(subject.target_lm), with_sampling(subject.draft_lm))
     statuses = {each.status for each in sampled.conform(engine, budget=60).findings}
     assert statuses & {"deviates", "errored"}
+
+
+def test_a_seed_that_gives_another_text_is_told() -> None:
+    """An engine whose law is right, and that goes on from where its last text left the generator."""
+    check, generator = CHECKS["same-seed"], np.random.default_rng(0)
+    goes_on = ByGenerator(lambda case, _: Own().answered(case, generator), Dialect("goes on", seeds_in=True))
+    report = sampled.conform(goes_on, [check], budget=0.0)
+    assert (report.code, diagnosed(report).equal) == (1, ())
+    assert report.findings[0].detail.startswith("seed 0 gave (")
+    assert sampled.conform(Own(), [check], budget=0.0).code == 0
+
+
+def test_a_seed_is_asked_for_only_where_a_case_is_taken() -> None:
+    never = ByGenerator(Own().answered, Dialect("lossy", seeds_in=True, lossy=True))
+    assert [each.status for each in sampled.conform(never, [CHECKS["same-seed"]], budget=0.0).findings] == ["skipped"]

@@ -233,5 +233,6 @@ _ALL = (
         (_case("nine certain tokens", table({(): "080", (1,): "008", (2,): "080"}), table({(): "080", (1,): "008"}), n=9),),
         judge="alive",
     ),
+    Check("same-seed", "the same seed gives the same text, whatever was decoded before it", ("R19",), ()),  # seeds.py asks
 )
 CHECKS: Mapping[str, Check] = {each.id: each for each in _ALL}

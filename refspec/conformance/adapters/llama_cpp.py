@@ -1,4 +1,4 @@
-"""llama.cpp, through xllamacpp: its server's loop with a draft model, at the sampled level.
+"""llama.cpp, through xllamacpp: its server's loop with a draft model and with n-gram drafts, at the sampled level.
 
 The models are GGUF files of our own, a Llama whose attention and feed-forward are zero, so that the next token's row depends on
 the last token alone: exactly a table. Needs `pip install xllamacpp`.
@@ -17,10 +17,12 @@ import numpy as np
 import xllamacpp
 
 from refspec.conformance.adapter import Case, Dialect, Run, Skip
+from refspec.conformance.adapters import require_no_ties
 from refspec.decoding.lm import TableLM, Tokens
 
 WIDTH = 32
 LETTERS = "abcdefghijklmnop"  # token i is the letter i; behind them stand the three that the tokenizer needs
+WARPS = ("top_k", "top_p", "min_p", "temperature")
 NEVER = -1e4  # a logit whose softmax is 0 in float32
 
 
@@ -77,23 +79,41 @@ def _server(target: TableLM, draft: TableLM, gamma: int, kind: str) -> Any:
     options = xllamacpp.CommonParams()
     options.model.path = str(folder / "target.gguf")
     options.n_ctx, options.n_parallel, options.warmup, options.verbosity, options.cpuparams.n_threads = 128, 1, False, -1, 1
-    options.speculative.types = [getattr(xllamacpp.common_speculative_type, f"COMMON_SPECULATIVE_TYPE_{kind}")]
-    if kind == "DRAFT_SIMPLE":
-        drafter = options.speculative.draft
+    speculative, kinds = options.speculative, xllamacpp.common_speculative_type
+    speculative.types = [getattr(kinds, f"COMMON_SPECULATIVE_TYPE_{kind.removeprefix('PROBABILISTIC_')}")]
+    if kind.endswith("DRAFT_SIMPLE"):
+        drafter = speculative.draft
         drafter.mparams.path, drafter.n_max, drafter.n_min, drafter.p_min = str(folder / "draft.gguf"), gamma, 0, 0.0
+        drafter.probabilistic = kind != "DRAFT_SIMPLE"
+    elif kind in ("NGRAM_SIMPLE", "NGRAM_MAP_K"):  # after one token that stood before, what followed it
+        ngrams = speculative.ngram_simple if kind == "NGRAM_SIMPLE" else speculative.ngram_map_k
+        ngrams.size_n, ngrams.size_m, ngrams.min_hits = 1, gamma, 1
     return xllamacpp.Server(options)
 
 
 class Server:
-    """llama.cpp's server. kind: how it drafts, in its own word."""
+    """llama.cpp's server. kind: how it drafts, in its own word, with PROBABILISTIC_ before it where a draft model's rows count.
+
+    An n-gram draft is found in what stands before the prompt: its last token, and every other.
+    """
 
     def __init__(self, kind: str, name: str) -> None:
         self._kind = kind
-        self.dialect = Dialect(f"llama.cpp, {name}", version("xllamacpp"), seeds_in=True, kv_dtype="float32", stops=False)
+        self.dialect = Dialect(
+            f"llama.cpp, {name}",
+            version("xllamacpp"),
+            seeds_in=True,
+            kv_dtype="float32",
+            warps=WARPS,
+            stops=False,
+            ties="open",
+            one_hot_q=kind != "PROBABILISTIC_DRAFT_SIMPLE",
+        )
 
     def sampled(self, case: Case, seeds: Sequence[int]) -> Sequence[Run]:
         if case.max_new_tokens < 3:
             raise Skip("it drafts from the second token on, all but the last, and so nothing here")
+        require_no_ties(case, exactly_k=True)
         size = case.target.vocab_size
         before = [(), *((token,) for token in range(size))]
         if any(
@@ -104,16 +124,21 @@ class Server:
         ):
             raise Skip("its rows go by more than the last token, and these models by that alone")
         server = _server(case.target, case.draft, case.gamma, self._kind)
-        return [_as_run(server.handle_completions(_asked(case, seed))) for seed in seeds]
+        looked_up = (case.prompt[-1], *range(size)) if self._kind.startswith("NGRAM") else ()
+        return [_as_run(server.handle_completions(_asked(case, looked_up, seed))) for seed in seeds]
 
 
-def _asked(case: Case, seed: int) -> Mapping[str, Any]:
+def _asked(case: Case, before: Tokens, seed: int) -> Mapping[str, Any]:
+    options = case.sampling
     return {
-        "prompt": list(case.prompt),
+        "prompt": list(before + case.prompt),
         "n_predict": case.max_new_tokens,
         "seed": seed,
-        "samplers": ["temperature"],
-        "temperature": 1.0,
+        "samplers": WARPS,
+        "temperature": options.temperature,
+        "top_k": options.top_k or 0,
+        "top_p": 1.0 if options.top_p is None else options.top_p,
+        "min_p": options.min_p or 0.0,
         "cache_prompt": False,
         "ignore_eos": True,
     }
@@ -127,3 +152,7 @@ def _as_run(said: Any) -> Run:
 
 
 draft = Server("DRAFT_SIMPLE", "draft model")
+probabilistic = Server("PROBABILISTIC_DRAFT_SIMPLE", "draft model, probabilistic")
+ngram = Server("NGRAM_SIMPLE", "n-gram draft")
+ngram_map = Server("NGRAM_MAP_K", "n-gram map draft")
+plain = Server("NONE", "no draft")

@@ -14,6 +14,7 @@ from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import TableLM, Tokens
 from refspec.decoding.verify import Verdict
+from refspec.models.sampling import Sampling
 
 # (tokens [n], draft rows [n, v], target rows [n + 1, v]) -> how many are accepted, and the token after them
 Rule = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[int, int]]
@@ -62,6 +63,8 @@ def by_step(step: Callable[[Case, Any, int], tuple[tuple[int, ...], int]], name:
     step: (case, ids [1, n], how many to draft) -> the new tokens, and how many of them were accepted drafts.
     """
 
+    ways: dict[str, Any] = {"warps": ("temperature",)} | more
+
     def run(case: Case, generator: Any) -> Run:
         tokens, drafted, accepted = case.prompt, 0, 0
         end = len(tokens) + case.max_new_tokens
@@ -70,7 +73,7 @@ def by_step(step: Callable[[Case, Any, int], tuple[tuple[int, ...], int]], name:
             if gamma:
                 new, kept = step(case, torch.tensor([tokens]), gamma)
             else:
-                new, kept = (_alone(case, tokens),), 0
+                new, kept = (_alone(case, tokens, ways["warps"]),), 0
             new = next((new[: i + 1] for i, token in enumerate(new) if token in case.stop), new)
             tokens, drafted, accepted = tokens + new, drafted + gamma, accepted + min(kept, len(new))
             round_ended(generator, Run(tokens[len(case.prompt) :], drafted, accepted))
@@ -78,13 +81,24 @@ def by_step(step: Callable[[Case, Any, int], tuple[tuple[int, ...], int]], name:
                 break
         return Run(tokens[len(case.prompt) :], drafted, accepted)
 
-    return _made(run, name, version, {"warps": ("temperature",)} | more)
+    return _made(run, name, version, ways)
 
 
-def _alone(case: Case, tokens: Tokens) -> int:
+def by_run(run: Callable[[Case, Any], Run], name: str, version: str, **more: Any) -> ByGenerator:
+    """An engine's whole loop, (case, generator) -> Run. The generator is what torch draws from meanwhile, and need not be used.
+
+    It says `round_by_round=True` where it calls `round_ended`.
+    """
+    return _made(run, name, version, {"round_by_round": False} | more)
+
+
+def _alone(case: Case, tokens: Tokens, warps: tuple[str, ...]) -> int:
     """The last token of a text, where there is no room for a draft."""
-    logits, temperature = logs(case.target.probs(tokens)[0]), case.sampling.temperature
-    return int(torch.multinomial(torch.softmax(logits / temperature, -1), 1) if temperature else logits.argmax())
+    row = case.target.probs(tokens)
+    for warp in warps:  # one after the other, in the engine's order
+        with np.errstate(divide="ignore"):
+            row = Sampling(**{warp: getattr(case.sampling, warp)})(np.log(row))
+    return int(torch.multinomial(torch.tensor(row[0]), 1))
 
 
 def _made(run: Callable[[Case, Any], Run], name: str, version: str, more: dict[str, Any]) -> ByGenerator:
@@ -92,7 +106,5 @@ def _made(run: Callable[[Case, Any], Run], name: str, version: str, more: dict[s
         with drawing_from(generator), torch.no_grad():
             return run(case, generator)
 
-    dialect = Dialect(
-        name, version, draws_intercepted=True, round_by_round=True, seeds_in=True, **({"kv_dtype": "float32"} | more)
-    )
-    return ByGenerator(drawn, dialect)
+    ways: dict[str, Any] = {"draws_intercepted": True, "round_by_round": True, "seeds_in": True, "kv_dtype": "float32"}
+    return ByGenerator(drawn, Dialect(name, version, **(ways | more)))

@@ -7,21 +7,14 @@ token, which the sampler draws outside of these kernels.
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import numpy as np
 import torch
 
 from refspec.arrays import Array
-from refspec.conformance import adapter as verdicts
-from refspec.conformance.adapter import ByGenerator, Case, Dialect, Run
 from refspec.conformance.adapters.borrowed import borrowed
 from refspec.conformance.adapters.interpreted import triton
-from refspec.conformance.own import WARPS, Own
-from refspec.decoding.chance import Chance, pick_at
-from refspec.decoding.draft import Draft
-from refspec.decoding.lm import Tokens
-from refspec.decoding.verify import Verdict
+from refspec.conformance.adapters.kernels import Tests, sampled
 
 
 def _distribution() -> str:
@@ -47,14 +40,14 @@ def judge(
 ) -> tuple[int, int]:
     """One round: how many drafted tokens stay, and the token after them.
 
-    accept: n uniforms. race [v]: what each token's residual is multiplied by, 1 / an exponential draw; the largest wins.
+    accept: n uniforms. race [v]: exponential draws. bonus: the token where all stay.
     """
     n, size = len(tokens), target_rows.shape[1]
     p = torch.tensor(np.array(target_rows[:n]), dtype=torch.float32)
     q = torch.tensor(np.array(draft_rows), dtype=torch.float32)
     drafted, ends = torch.tensor(tokens, dtype=torch.int32), torch.tensor([n], dtype=torch.int32)
     recovered = torch.zeros(n, dtype=torch.int32)
-    inverse = torch.tensor(np.array(race)[None], dtype=torch.float32)
+    inverse = torch.tensor(1 / np.array(race)[None], dtype=torch.float32)
     _kernels.sample_recovered_tokens_kernel[(1, n)](
         recovered, ends, drafted, q, p, inverse, size, BLOCK_SIZE=8192, NO_DRAFT_PROBS=False, USE_FP64_GUMBEL=False
     )
@@ -79,33 +72,6 @@ def judge(
     return len(new) - 1, new[-1]
 
 
-class Tests:
-    """The acceptance tests alone, at the replay level."""
-
-    dialect = Dialect("vLLM, rejection kernels", version(_distribution()), uniforms_in="tests", kv_dtype="float32")
-
-    def verify(
-        self, tokens: Tokens, draft_probs: Array, target_probs: Array, accept: Sequence[float], pick: float
-    ) -> verdicts.Verdict:
-        bonus = pick_at(pick, target_probs[len(tokens)])
-        return verdicts.Verdict(*judge(tokens, draft_probs, target_probs, accept, np.ones(target_probs.shape[1]), bonus))
-
-
-def _run(case: Case, generator: Any) -> Run:
-    def rule(draft: Draft, target_probs: Array, chance: Chance) -> Verdict:
-        n = len(draft.tokens)
-        bonus = chance.pick(target_probs[n])
-        if not n:
-            return Verdict(0, bonus)
-        rows = np.array([draft.row(i, like=target_probs[i]) for i in range(n)])
-        accept = [generator.random() for _ in range(n)]
-        clocks = [-1 / np.log1p(-generator.random()) for _ in range(target_probs.shape[1])]
-        return Verdict(*judge(draft.tokens, rows, target_probs, accept, np.array(clocks), bonus))
-
-    return Own(rule).answered(case, generator)
-
-
-tests = Tests()
-kernels = ByGenerator(
-    _run, Dialect("vLLM, rejection kernels", version(_distribution()), seeds_in=True, warps=WARPS, kv_dtype="float32")
-)
+_NAME = "vLLM, rejection kernels"
+tests = Tests(judge, _NAME, version(_distribution()))
+kernels = sampled(judge, _NAME, version(_distribution()))
