@@ -253,6 +253,40 @@ def test_a_difference_is_exit_code_1(folders: dict[str, Path], tmp_path: Path, c
     assert next(each["error"] for each in told["modules"] if each["name"] == "layers.1") is None  # NaN
 
 
+def test_what_is_no_module_of_ours_is_counted_and_never_read(folders: dict[str, Path], tmp_path: Path) -> None:
+    found = engine(folders["gpt2"])
+    more = {"position_ids": np.arange(40), "mask": np.ones((40, 40), bool), "h.7.ln_1": np.ones((40, 32))}
+    save_file({"input_ids": TOKENS, **found, **more}, tmp_path / "file")
+    comparison = compare(folders["gpt2"], tmp_path / "file")
+    assert (comparison.first, comparison.unknown) == (None, ("h.7.ln_1", "mask", "position_ids"))
+
+
+def test_numbers_beyond_float32_are_null_in_json(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {name: each * 1e300 for name, each in engine(folders["llama"], kind="float64").items()}
+    file = str(recorded(tmp_path / "file", found, np.float64))
+    code, said, _ = run_command("compare", "--model", str(folders["llama"]), "--activations", file, "--json", capsys=capsys)
+    told = json.loads(said)
+    assert (code, told["first"]) == (1, "embed_tokens")
+    assert any(each["allowed"] is None for each in told["modules"])
+
+
+@pytest.mark.parametrize("command", ["compare", "golden"])
+def test_a_damaged_model_is_one_line(
+    command: str, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_folder(tmp_path / "model", LLAMA, tokenizer=False)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    file = str(recorded(tmp_path / "file", {"norm": np.zeros((40, 32))}))
+    more = ("--activations", file) if command == "compare" else ("--ids", "1", "--out", str(tmp_path / "out"))
+    code, said, error = run_command(command, "--model", str(folder), *more, capsys=capsys)
+    assert (code, said, error.count("\n")) == (2, "", 1)
+    assert "lacks the tensor model.layers.1.mlp.up_proj.weight" in error
+
+
 def bad_files() -> dict[str, tuple[dict[str, Array], str]]:
     ids = np.array([1, 2, 3])
     return {
@@ -266,7 +300,11 @@ def bad_files() -> dict[str, tuple[dict[str, Array], str]]:
         "one name twice": ({"input_ids": ids, "wte": ids / 3, "model.wte": ids / 3}, "has wte twice, with and without"),
         "another id": ({"input_ids": np.array([264]), "wte": np.zeros((1, 32))}, "264 is not in the vocabulary"),
         "another shape": ({"input_ids": ids, "wte": np.zeros((3, 31))}, "wte has shape [3, 31]; it is [3, 32]"),
-        "no module": ({"input_ids": ids, "tte": np.zeros((3, 32))}, "has none of the model's modules, such as wte"),
+        "no module": ({"input_ids": ids, "tte": np.zeros((3, 32))}, "has none of the modules below the head, such as wte"),
+        "another model": (
+            {"input_ids": ids, "lm_head": np.zeros((3, 264)), "layers.0": np.zeros((3, 32))},
+            "it has ('layers.0',): is it of another model",
+        ),
         "too long": ({"input_ids": np.ones(257, np.int64)}, "257 input_ids for a model with a context of 256"),
     }
 
@@ -288,6 +326,7 @@ def test_a_bad_file_is_one_line(what: str, folders: dict[str, Path], tmp_path: P
         (["--ids", "1024"], "token id 1024 is not in the vocabulary"),
         (["--ids", "1", "--rounds", "-1"], "--rounds is -1; it is a whole number"),
         (["--ids", ",".join(["1"] * 257)], "257 tokens for a model with a context of 256"),
+        (["--ids", ",".join(["1"] * 255), "--rounds", "9"], "--rounds is 9; the context of 256 ends after 1: give no more"),
     ],
 )
 def test_golden_refuses_in_one_line(more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,10 +21,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_json(found: Comparison) -> dict[str, Any]:
-    """By its Python names; an error that is not finite is null."""
-    modules = [asdict(each) | {"error": each.error if isfinite(each.error) else None} for each in found.modules]
+    """By its Python names; a number that is not finite is null."""
+    modules = [{key: shown(value) for key, value in asdict(each).items()} for each in found.modules]
     first = None if found.first is None else found.first.name
     return {"first": first, "type": found.type, "modules": modules, "absent": found.absent, "unknown": found.unknown}
+
+
+def shown(value: str | float) -> str | float | None:
+    return value if isinstance(value, str) or isfinite(value) else None
 
 
 def lines(found: Comparison) -> list[str]:

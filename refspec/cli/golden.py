@@ -40,7 +40,12 @@ def cache_after(count: int, name: str, tokens: Tokens) -> dict[str, Array]:
     target = model.language_model(temperature=0)
     most = min(5 * count, model.context - len(tokens))
     steps = rounds(target, NgramDrafter(), tokens, gamma=4, max_new_tokens=most, stop=(), chance=Seeded(0))
-    text = tokens + tuple(token for each in islice(steps, count) for token in each.tokens)
+    made = list(islice(steps, count))
+    if len(made) < count:
+        raise BadArgument(
+            f"rounds is {count}; the context of {model.context} ends after {len(made)}: give no more, or a shorter text"
+        )
+    text = tokens + tuple(token for each in made for token in each.tokens)
     m = target.cache.length
     found = {"cache.ids": np.array(text[:m])}
     for i, (keys, values) in enumerate(zip(target.cache.keys, target.cache.values, strict=True)):

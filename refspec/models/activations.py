@@ -24,7 +24,7 @@ from refspec.models.model import load
 from refspec.transformer.config import Config, GPT2Config
 from refspec.transformer.plain import Weights, logits, read
 from refspec.transformer.rounding import TYPES, Type, rounded
-from refspec.transformer.weights import file_headers, stored
+from refspec.transformer.weights import Header, file_headers, stored
 
 # Other implementations add in another order, and round in other places. In 16 bits one rounding is most of the error, and the
 # order of additions none of it.
@@ -97,32 +97,37 @@ class Comparison:
 
 def compare(model: str | Path, file: str | Path) -> Comparison:
     """A model folder's or known model's own numbers against the file's. Raises BadWeights for a file that cannot be compared."""
-    tokens, theirs, kind = read_activations(Path(file))
+    tokens, headers = read_headers(Path(file))
     weights, config = own(model)
     check_ids(tuple(tokens.tolist()), config.vocab_size)
     if len(tokens) > config.context:
         raise BadWeights(f"{file}: {len(tokens)} {IDS} for a model with a context of {config.context}")
-    exact = beside(theirs, tokens, weights, config, EXACT, str(file))
-    rounded_weights = {name: kind.of(each) for name, each in weights.items()}
-    narrow = beside(theirs, tokens, rounded_weights, with_rounded_powers(config), kind.of, str(file))
-    modules = tuple(judged(name, theirs[name], ours, narrow[name], kind) for name, ours in exact.items() if name in theirs)
+    theirs: dict[str, Array] = {}
+    exact = beside(lambda name, ours: read_into(theirs, headers, name, ours, file), tokens, weights, config, EXACT)
     absent = tuple(name for name in exact if name not in theirs)
-    unknown = tuple(sorted(theirs.keys() - exact.keys()))
-    if not modules:
-        raise BadWeights(f"{file} has none of the model's modules, such as {', '.join(absent[:4])}; it has {short(unknown)}")
+    unknown = tuple(sorted(headers.keys() - exact.keys()))
+    if not theirs.keys() - {"lm_head"} and (unknown or not theirs):  # a head of the same size is no sign of the same model
+        raise BadWeights(
+            f"{file} has none of the modules below the head, such as {', '.join(absent[:4])}; it has {short(unknown or IDS)}: "
+            "is it of another model, or are its names not Hugging Face's?"
+        )
+    kind = type_of({FLOATS[headers[name].dtype] for name in theirs}, theirs)
+    weights = {name: kind.of(each) for name, each in weights.items()}
+    narrow = beside(lambda name, ours: theirs.get(name), tokens, weights, with_rounded_powers(config), kind.of)
+    modules = tuple(judged(name, theirs[name], ours, narrow[name], kind) for name, ours in exact.items() if name in theirs)
     return Comparison(modules, absent, unknown, kind.name)
 
 
 def beside(
-    theirs: Mapping[str, Array], tokens: Array, weights: Weights, config: Config, of: Callable[[Array], Array], file: str = ""
+    theirs: Callable[[str, Array], Array | None], tokens: Array, weights: Weights, config: Config, of: Callable[[Array], Array]
 ) -> dict[str, Array]:
     """{name: what ours gives} of all modules, each computed from what theirs gave before it, as numbers `of` a type."""
     found: dict[str, Array] = {}
 
     def see(name: str, ours: Array) -> Array:
         found[name] = of(ours)
-        given = fitting(theirs[name], ours, f"{file}: {name}") if name in theirs else ours
-        return of(given if np.isfinite(given).all() else ours)  # from NaN nothing could be computed
+        given = theirs(name, ours)
+        return of(ours if given is None or not np.isfinite(given).all() else given)  # from NaN nothing could be computed
 
     with np.errstate(invalid="ignore", over="ignore"):  # theirs may hold large numbers
         logits(tokens, weights, config, see)
@@ -142,7 +147,7 @@ def with_rounded_powers(config: Config) -> Config:
 def judged(name: str, theirs: Array, exact: Array, narrow: Array, kind: Type) -> Module:
     """Where theirs is worst of all `sizes`: its error, and SLACK times that of our own lines in their type, or of a rounding."""
     with np.errstate(invalid="ignore", over="ignore"):  # theirs may hold NaN or infinity: the error then says so
-        error, own, of = (sizes(each) for each in (theirs.reshape(exact.shape) - exact, narrow - exact, exact))
+        error, own, of = (sizes(each) for each in (theirs - exact, narrow - exact, exact))
         allowed = SLACK[kind.name] * np.maximum(own, kind.unit * of)
         worst = int(np.argmax(error / np.maximum(allowed, np.finfo(float).tiny)))
     return Module(name, float(error[worst]), float(allowed[worst]))
@@ -162,17 +167,21 @@ def sizes(x: Array) -> Array:
     return np.append(np.abs(x).max(), np.sqrt((x * x).mean(axis=-1)))
 
 
-def fitting(given: Array, ours: Array, what: str) -> Array:
-    """given in the shape of ours"""
-    if given.ndim == ours.ndim + 1 and len(given) == 1:
-        given = given[0]
-    if given.shape != ours.shape:
-        raise BadWeights(f"{what} has shape {list(given.shape)}; it is {list(ours.shape)}, with or without an axis of 1 before")
-    return given
+def read_into(theirs: dict[str, Array], headers: Mapping[str, Header], name: str, ours: Array, file: str | Path) -> Array | None:
+    """Theirs of that module in the shape of ours, put beside the others; None where they have none."""
+    if name not in headers:
+        return None
+    dtype, shape, *_ = headers[name]
+    if dtype not in FLOATS:
+        raise BadWeights(f"{file}: {name} is {dtype}; it has to be one of {', '.join(FLOATS)}")
+    if shape not in (ours.shape, (1, *ours.shape)):
+        raise BadWeights(f"{file}: {name} has shape {list(shape)}; it is {list(ours.shape)}, with or without an axis of 1 before")
+    theirs[name] = stored(headers[name]).reshape(ours.shape)
+    return theirs[name]
 
 
-def read_activations(path: Path) -> tuple[Array, dict[str, Array], Type]:
-    """(input_ids [n], the others by their names, the type of their numbers). Raises BadWeights for a file of another kind."""
+def read_headers(path: Path) -> tuple[Array, dict[str, Header]]:
+    """(input_ids [n], where the others lie, by our names). Raises BadWeights for a file of another kind."""
     headers = file_headers(path, "write it again")
     if IDS not in headers:
         raise BadWeights(f"{path} has no {IDS}; it says which tokens [n] the activations are of")
@@ -181,18 +190,14 @@ def read_activations(path: Path) -> tuple[Array, dict[str, Array], Type]:
     tokens = stored(headers.pop(IDS))
     if tokens.size == 0 or tokens.size != max(tokens.shape, default=0):
         raise BadWeights(f"{path}: {IDS} has shape {list(tokens.shape)}; give one text, [n] or [1, n]")
-    theirs: dict[str, Array] = {}
-    types = set()
-    for name, header in headers.items():
+    found: dict[str, Header] = {}
+    for full, header in headers.items():
+        name = full.removeprefix("transformer.").removeprefix("model.")
+        if name in found:
+            raise BadWeights(f"{path} has {name} twice, with and without a name in front; write one of them")
         if not name.startswith("cache."):  # what `refspec golden` adds
-            if header.dtype not in FLOATS:
-                raise BadWeights(f"{path}: {name} is {header.dtype}; it has to be one of {', '.join(FLOATS)}")
-            own = name.removeprefix("transformer.").removeprefix("model.")
-            if own in theirs:
-                raise BadWeights(f"{path} has {own} twice, with and without a name in front; write one of them")
-            types.add(FLOATS[header.dtype])
-            theirs[own] = stored(header)
-    return tokens.reshape(-1), theirs, type_of(types, theirs)
+            found[name] = header
+    return tokens.reshape(-1), found
 
 
 def type_of(types: Container[str], theirs: Mapping[str, Array]) -> Type:
@@ -220,7 +225,7 @@ def write_activations(path: Path, model: str | Path, tokens: Array, more: Mappin
     if not 1 <= len(tokens) <= config.context:
         raise BadArgument(f"{len(tokens)} tokens for a model with a context of {config.context}; give at least one and no more")
     check_ids(tuple(tokens.tolist()), config.vocab_size)
-    found = beside({}, tokens, weights, config, EXACT)
+    found = beside(lambda name, ours: None, tokens, weights, config, EXACT)
     front = "transformer." if "wte" in found else "model."
     named = {name if name == "lm_head" else front + name: each for name, each in found.items()}
     every = {IDS: tokens.astype(np.int64), **named, **(more or {})}

@@ -1,19 +1,24 @@
 """What the modules of a transformers model gave, in a file for `refspec compare`: by forward hooks, under their own names."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from refspec.brief import short
 from refspec.errors import BadArgument
+from refspec.models.cached_lm import check_ids
 
 INPUT_TOO = ("attn.c_proj", "o_proj", "down_proj")  # what they are given is no module's output
 
 
 def record_activations(model: Any, tokens: Sequence[int], path: str | Path) -> None:
-    """One forward pass of a PyTorch model over the ids; each module's first result, in float32 or float64.
+    """One forward pass of a PyTorch model over the ids [n]; each module's first result, in the type that it has.
 
     A module that returns several tensors, as rotary embeddings do, has them as `name.0`, `name.1`. Dropout is left out, and so is
-    what returns no tensor. Raises BadArgument without PyTorch, and for a model in training mode. So::
+    what returns no tensor. Raises BadArgument without PyTorch, for a model in training mode, and for ids that are none. So::
 
         from refspec.models.torch_activations import record_activations
 
@@ -21,12 +26,19 @@ def record_activations(model: Any, tokens: Sequence[int], path: str | Path) -> N
     """
     try:
         import torch
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ImportError:
         raise BadArgument("record_activations needs torch; run: pip install '.[peers]'") from None
-    if model.training:
+    if not isinstance(model, torch.nn.Module):
+        raise BadArgument(f"the model is {short(model)}; give a PyTorch module, on whose modules hooks can look")
+    if any(each.training for each in model.modules()):
         raise BadArgument("the model is in training mode, where dropout changes what it computes; call model.eval() first")
-    found: dict[str, Any] = {"input_ids": torch.tensor([list(tokens)])}
+    ids = np.asarray(tokens)
+    if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
+        raise BadArgument(f"the tokens are {short(tokens)}; give the ids of one text, such as [12, 7, 30]")
+    size = getattr(getattr(model, "config", None), "vocab_size", None)
+    check_ids(tuple(ids.tolist()), size if isinstance(size, int) else sys.maxsize)
+    found: dict[str, Any] = {"input_ids": torch.tensor(ids[None].astype(np.int64))}
 
     def keep(name: str, given: Any) -> None:
         if isinstance(given, torch.Tensor) and given.is_floating_point():
@@ -49,8 +61,8 @@ def record_activations(model: Any, tokens: Sequence[int], path: str | Path) -> N
     handles = [each.register_forward_hook(hook(name)) for name, each in leaves if not isinstance(each, torch.nn.Dropout)]
     try:
         with torch.inference_mode():
-            model(found["input_ids"].to(next(model.parameters()).device))
+            model(found["input_ids"].to(next((each.device for each in model.parameters()), "cpu")))
     finally:
         for each in handles:
             each.remove()
-    save_file(found, path)
+    Path(path).write_bytes(save(found))

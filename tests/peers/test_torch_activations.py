@@ -119,8 +119,59 @@ def test_a_fault_planted_in_transformers_is_named(what: str, tmp_path: Path) -> 
     assert found.first.name == module
 
 
+# What one operation of 8 binary digits can show. An epsilon of 1e-5 it cannot.
+IN_BFLOAT16 = {
+    "gpt2: missing bias": PLANTED["gpt2: missing bias"],
+    "gpt2: positions from 1": PLANTED["gpt2: positions from 1"],
+    "gpt2: heads swapped": PLANTED["gpt2: heads swapped"],
+    "llama: heads swapped": PLANTED["llama: heads swapped"],
+    "gpt2: another activation": PLANTED["gpt2: another activation"],
+    "llama: another activation": PLANTED["llama: another activation"],
+    "llama: rotary base": (LLAMA, lambda m: m.model.rotary_emb.inv_freq.mul_(0.9), "rotary_emb.0"),
+    "llama: epsilon": (
+        LLAMA,
+        lambda m: setattr(m.model.layers[1].post_attention_layernorm, "variance_epsilon", 0.1),
+        "layers.1.post_attention_layernorm",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", IN_BFLOAT16)
+def test_a_fault_that_bfloat16_can_show_is_named(what: str, tmp_path: Path) -> None:
+    config, plant, module = IN_BFLOAT16[what]
+    found = compared(config, tmp_path, plant, "bfloat16")
+    assert found.first is not None
+    assert (found.first.name, found.type) == (module, "bfloat16")
+
+
+def test_a_long_text_and_a_large_base_raise_no_false_alarm(tmp_path: Path) -> None:
+    """transformers raises the base in float32, by a logarithm: the angles of a text of a thousand tokens are off by as much."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = {**LLAMA, "head_dim": 64, "rope_theta": 5e5, "num_hidden_layers": 1, "max_position_embeddings": 1000}
+    folder = write_folder(tmp_path / "model", config, tokenizer=False)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    record_activations(model, [i % 256 for i in range(1000)], tmp_path / "file")
+    assert compare(folder, tmp_path / "file").first is None
+
+
 def test_training_mode_is_refused(tmp_path: Path) -> None:
     import torch
 
     with pytest.raises(BadArgument, match=r"call model.eval\(\) first"):
         record_activations(torch.nn.Linear(2, 2), [1], tmp_path / "file")
+    one_of_two = torch.nn.Sequential(torch.nn.Embedding(4, 4), torch.nn.Dropout(0.5)).eval()
+    one_of_two[1].train()
+    with pytest.raises(BadArgument, match=r"call model.eval\(\) first"):
+        record_activations(one_of_two, [1], tmp_path / "file")
+
+
+@pytest.mark.parametrize("tokens", [[], [[1, 2]], [1.5], "abc", [-1]])
+def test_ids_that_are_none_are_refused(tokens: Any, tmp_path: Path) -> None:
+    import torch
+
+    with pytest.raises(BadArgument, match=r"give the ids of one text|token id -1 is not in the vocabulary"):
+        record_activations(torch.nn.Embedding(4, 4).eval(), tokens, tmp_path / "file")
+    with pytest.raises(BadArgument, match="give a PyTorch module"):
+        record_activations(len, [1], tmp_path / "file")
