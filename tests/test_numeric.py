@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import hypothesis
@@ -22,8 +23,13 @@ NONE = st.none()
 NO_WHOLE = st.floats() | st.fractions() | st.just(np.float64(1)) | st.integers(max_value=-1)
 
 
+@cache
+def tiny() -> refspec.Model:
+    return refspec.load("tiny-target")
+
+
 def generated(**options: Any) -> object:
-    return refspec.generate("tiny-target", (5,), **{"max_new_tokens": 1, **options})
+    return refspec.generate(tiny(), (5,), **{"max_new_tokens": 1, **options})
 
 
 def decoded(**options: Any) -> object:
@@ -88,11 +94,11 @@ def test_numpys_numbers_are_numbers(name: str) -> None:
 
 
 def test_stops_may_be_any_collection_of_ids_or_come_but_once() -> None:
-    whole = refspec.generate("tiny-target", (5,), max_new_tokens=9, stop=())
+    whole = refspec.generate(tiny(), (5,), max_new_tokens=9, stop=())
     stop = whole.tokens[4]
     until = whole.tokens[: whole.tokens.index(stop) + 1]
     for given in ([stop], (stop,), {stop}, np.array([stop]), iter([stop]), (each for each in [999, stop])):
-        assert refspec.generate("tiny-target", (5,), max_new_tokens=9, stop=given).tokens == until
+        assert refspec.generate(tiny(), (5,), max_new_tokens=9, stop=given).tokens == until
     for given in ([0], np.array([0]), iter([0])):
         assert refspec.autoregressive(TABLE, (0,), max_new_tokens=9, stop=given, chance=refspec.Tape([0.6, 0.6, 0.1])) == (
             1,
