@@ -20,6 +20,7 @@ from refspec.conformance.diagnosis import answer_of, diagnosed
 from refspec.conformance.gtest import blindness, seen_as, views
 from refspec.conformance.judges import expected_law
 from refspec.decoding.chance import seeded_generator
+from refspec.errors import did_you_mean
 
 FINDS, DRAWS = 0.1, 10  # what two minutes find of an engine that makes a text in half a millisecond
 EVERY = tuple(f"{check.id}/{case.name}" for check in CHECKS.values() for case in check.cases)
@@ -127,5 +128,8 @@ def _said(found: Shown) -> str:
 
 
 if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        if name not in BUGS:
+            sys.exit(f"{name!r} is no bug that the kit knows{did_you_mean(name, BUGS)}; without a name all of them are shown")
     for line in rows(sys.argv[1:] or tuple(BUGS)):
         print(line, flush=True)
