@@ -1,8 +1,4 @@
-"""Triton in its interpreter, which needs no GPU. It has to be chosen before Triton is imported for the first time."""
-
-import os
-
-os.environ["TRITON_INTERPRET"] = "1"
+"""Triton in its interpreter, which needs no GPU. The package of the adapters has chosen it before this import."""
 
 import triton
 import triton.language
