@@ -83,7 +83,7 @@ def swapped_heads(projection: Any) -> None:
 def relu(mlp: Any, name: str) -> None:
     import torch
 
-    setattr(mlp, name, torch.nn.ReLU())
+    setattr(mlp, name, torch.nn.ReLU().eval())
 
 
 def no_epsilon(norm: Any, name: str) -> None:
