@@ -42,10 +42,12 @@ def _model(table: TableLM) -> Table:
     return Table(table)
 
 
-def _run(case: Case, generator: Any, *, speculative: bool = True) -> Run:
+def run(case: Case, generator: Any, *, speculative: bool = True, **penalties: float) -> Run:
+    """Without speculation too; penalties: those of mlx-lm that a case does not have."""
     require_no_ties(case, exactly_k=True)
     options, draft = case.sampling, Table(case.draft)
     steps = partial(speculative_generate_step, draft_model=draft, num_draft_tokens=case.gamma) if speculative else generate_step
+    penalties = ({"repetition_penalty": case.repetition_penalty} if case.repetition_penalty != 1 else {}) | penalties
     accepted = 0
     tokens: list[int] = []
 
@@ -58,9 +60,7 @@ def _run(case: Case, generator: Any, *, speculative: bool = True) -> Run:
             model=_model(case.target),
             max_tokens=case.max_new_tokens,
             sampler=make_sampler(options.temperature, options.top_p or 0, options.min_p or 0, top_k=options.top_k or 0),
-            logits_processors=make_logits_processors(repetition_penalty=case.repetition_penalty)
-            if case.repetition_penalty != 1
-            else None,
+            logits_processors=make_logits_processors(**penalties) or None,
         )
         for token, _, *drafted in made:
             tokens.append(int(token))
@@ -71,7 +71,7 @@ def _run(case: Case, generator: Any, *, speculative: bool = True) -> Run:
 
 
 speculative = ByGenerator(
-    _run,
+    run,
     dialect=Dialect(
         "mlx-lm, draft model",
         version("mlx-lm"),
