@@ -105,6 +105,13 @@ def test_a_bug_is_diagnosed_by_its_own_name(name: str, room: str) -> None:
     assert diagnosed(put_to(BUGS[name].engine, QUICK[room])).equal == (name,)
 
 
+def test_a_diagnosis_that_takes_too_long_is_given_up() -> None:
+    report = put_to(BUGS["residual-is-p"].engine, QUICK["rules"])
+    given_up = diagnosed(report, patience=0.0)
+    assert (given_up.equal, given_up.parts) == ((), ())
+    assert given_up.lines() == ["given up after 120 s: the laws of the known bugs take longer on cases as large as these"]
+
+
 def test_the_kit_knows_every_bug_that_it_can_show() -> None:
     assert {*SHOWN, *ONE_POINT} <= BUGS.keys()
     # it has no processors; its drafters see no row but the warped one; and the last is no bug

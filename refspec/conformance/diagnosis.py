@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from time import process_time
 
 from refspec.conformance import replay
 from refspec.conformance.adapter import Dialect
@@ -18,10 +19,18 @@ from refspec.errors import RefspecError
 from refspec.proof.exact import total_variation
 
 
+PATIENCE = 120.0  # seconds of CPU time
+
+
+class _GivenUp(Exception):
+    pass
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """equal: bugs whose answers are the observed ones on all cases; alike: those that deviate in just the same checks.
     parts: where no bug is equal on all, (check, bug) equal on the cases of a check that deviates: an engine may have two bugs.
+    given_up: the bugs' own laws took too long.
 
     >>> from refspec.conformance.bugs import BUGS
     >>> from refspec.conformance.cases import CHECKS
@@ -35,9 +44,12 @@ class Diagnosis:
     alike: tuple[str, ...] = ()
     cases: int = 0
     parts: tuple[tuple[str, str], ...] = ()
+    given_up: bool = False
 
     def lines(self) -> list[str]:
         """What is said of it, a line a bug."""
+        if self.given_up:
+            return [f"given up after {PATIENCE:.0f} s: the laws of the known bugs take longer on cases as large as these"]
         if self.equal:
             return [f"on all {self.cases} cases it equals {name}: {BUGS[name].what}" for name in self.equal]
         if self.parts or self.alike:
@@ -55,8 +67,15 @@ def answer_of(bug: str, check: str, case: str) -> Finding:
     return check_case(BUGS[bug].engine, CHECKS[check], asked)
 
 
-def diagnosed(report: Report) -> Diagnosis:
-    """Of a report with deviations."""
+def diagnosed(report: Report, patience: float = PATIENCE) -> Diagnosis:
+    """Of a report with deviations, in so many seconds of CPU time at most and one more case."""
+    try:
+        return _diagnosed(report, process_time() + patience)
+    except _GivenUp:
+        return Diagnosis((), given_up=True)
+
+
+def _diagnosed(report: Report, deadline: float) -> Diagnosis:
     unlike = [each.seen for each in report.findings if each.status == "deviates"]
     if unlike and unlike.count(None) == len(unlike):
         return Diagnosis(())  # no law is wrong: the same seed gave another text
@@ -68,7 +87,11 @@ def diagnosed(report: Report) -> Diagnosis:
         "exact": _same_law,
         "sampled": partial(_same_counts, len(seen)),
     }
-    equals = partial(same[report.level], report.dialect)
+
+    def equals(name: str, found: Finding) -> bool:
+        if process_time() > deadline:
+            raise _GivenUp
+        return same[report.level](report.dialect, name, found)
 
     def among(found: Sequence[Finding]) -> tuple[str, ...]:
         return tuple(name for name in BUGS if all(equals(name, each) for each in found))
@@ -82,7 +105,9 @@ def diagnosed(report: Report) -> Diagnosis:
     parts = ((check, name) for check in CHECKS if check in wrong for name in among([f for f in seen if f.check == check]))
     # a case a check, since `seen` begins with what deviates and is small: all of them take a minute
     one_each = tuple({each.check: each for each in reversed(seen)}.values())
-    alike = (name for name in BUGS if report.level == "exact" and _signature(name, one_each) == wrong)
+    alike = (
+        name for name in BUGS if report.level == "exact" and process_time() < deadline and _signature(name, one_each) == wrong
+    )
     return Diagnosis((), tuple(alike), len(seen), tuple(parts))
 
 

@@ -120,7 +120,7 @@ def as_json(report: Report, diagnosis: Diagnosis | None) -> dict[str, Any]:
         ],
         "diagnosis": None
         if diagnosis is None
-        else {"equal": diagnosis.equal, "alike": diagnosis.alike, "parts": diagnosis.parts},
+        else {"equal": diagnosis.equal, "alike": diagnosis.alike, "parts": diagnosis.parts, "given_up": diagnosis.given_up},
     }
 
 
