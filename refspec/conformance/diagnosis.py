@@ -18,7 +18,6 @@ from refspec.decoding.lm import Tokens
 from refspec.errors import RefspecError
 from refspec.proof.exact import total_variation
 
-
 PATIENCE = 120.0  # seconds of CPU time
 
 
