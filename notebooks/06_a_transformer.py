@@ -191,7 +191,8 @@ HTML(f"<div style='display: flex; flex-wrap: wrap; gap: 1.5em'>{columns}</div>")
 # %% tags=["exact"]
 def score(query_place, key_place, angle=0.3):
     def turned(vector, place):
-        return plain.rotate(np.array([[vector]]), np.cos([[place * angle]]), np.sin([[place * angle]]))[0, 0]
+        cos, sin = np.cos([[place * angle]]), np.sin([[place * angle]])
+        return plain.rotate(np.array([[vector]]), cos, sin)[0, 0]
 
     return turned([1.0, 2.0], query_place) @ turned([3.0, 0.5], key_place)
 

@@ -37,7 +37,7 @@ ALLOWED_AND_NOT: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "warmup": ((0, 1), (-1, math.inf)),
     "decay": ((1e-30, 1.0), (0.0, -0.5, 1 + 1e-9, math.nan)),
     "weight_decay": ((0.0, 2.0), (-1e-9, math.inf, math.nan)),
-    "dropout": ((0.0, 0.999), (1.0, -1e-9, math.nan)),
+    **dict.fromkeys(("dropout", "shallow"), ((0.0, 0.999), (1.0, -1e-9, math.nan))),
     "seed": ((0, 2**32 - 1), (-1, 2**32)),
     "threads": ((1, 1024), (0, 1025)),
     "checkpoint_seconds": ((0.0, 1e9), (-1e-9, math.inf, math.nan)),
