@@ -107,6 +107,24 @@ def plain_scores(folder: Path, head_folder: Path, tokens: Tokens, drafted: Token
     return np.stack(rows)
 
 
+def test_a_text_is_read_once_whoever_drafts_first(target_folder: Path, head_folder: Path) -> None:
+    """Lookup drafts in the first round, so that the head is asked when the prompt has been read."""
+    log: list[Any] = []
+    lm = watched(refspec.load(target_folder), "target", log).language_model(temperature=0)
+    turns = [eagle_drafter(head_folder, lm), refspec.NgramDrafter()]
+
+    class InTurn:
+        state = None
+
+        def propose(self, tokens: Tokens, gamma: int, chance: refspec.Chance) -> Draft:
+            turns.reverse()
+            return turns[0].propose(tokens, gamma, chance)
+
+    out = refspec.speculative(lm, InTurn(), (5, 6, 7, 8) * 4, gamma=3, max_new_tokens=12, chance=refspec.Seeded(0))
+    assert len(out.rounds[1].draft_tokens) > 0  # the head's
+    assert [each.start < 16 for each in log] == [True] + [False] * (len(log) - 1), "what was read is not read again"
+
+
 def read_so_far(lm: Any, tokens: Tokens) -> None:
     """The target has read all but the last token, as after a round."""
     lm.probs(tokens[:-1])

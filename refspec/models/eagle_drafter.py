@@ -19,7 +19,7 @@ from refspec.errors import BadArgument
 from refspec.models.cached_lm import common_prefix
 from refspec.models.read_once import read_once
 from refspec.models.sampling import Sampling
-from refspec.models.speculator import HasFeatures, require_named, spread
+from refspec.models.speculator import HasFeatures, bind, spread
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import LlamaConfig
 from refspec.transformer.eagle import load_eagle
@@ -115,5 +115,5 @@ def eagle_drafter(folder: Path, target: Any) -> EagleDrafter:
             f"{folder} is a draft head, which reads the features of a Llama; {short(target)} has none: leave it out"
         )
     head = read_once(load_eagle, folder, target.network)
-    require_named(folder, target.name)
+    bind(folder, target)
     return EagleDrafter(head, target, target.sampling)

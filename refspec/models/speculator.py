@@ -130,15 +130,19 @@ def speculator_drafter(folder: Path, target: Any) -> SpeculatorDrafter:
     if not (hasattr(target, "features") and hasattr(target, "network")):
         raise BadArgument(f"{folder} is a draft head, which reads the features of a network; the target is {short(target)}")
     speculator = read_once(load_mlp_speculator, folder, target.network)
-    require_named(folder, target.name)
+    bind(folder, target)
     return SpeculatorDrafter(speculator, target)
 
 
-def require_named(folder: Path, name: str) -> None:
-    """Raises BadConfig where the head says that its target has another name; IBM's say nothing."""
-    given = read_json(folder / "config.json").get("target")
+def bind(folder: Path, target: Any) -> None:
+    """Let the target keep its features for the head in a folder, from its first pass on: later it would read the text again.
+
+    Raises BadConfig where the head says that its target has another name; IBM's say nothing.
+    """
+    given, name = read_json(folder / "config.json").get("target"), target.name
     if given not in (None, name):
         raise BadConfig(
             f"{folder} is a draft head for {short(given)}, and the target is {short(name)}; if these are one model under two "
             "names, take the key target out of the head's config.json"
         )
+    target.features(())
