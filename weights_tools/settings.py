@@ -92,19 +92,19 @@ class HeadSettings:
     """One training of a head. A checkpoint remembers them: only `steps` and `patience` may differ on resuming."""
 
     kind: str = "eagle"
-    steps: int = 2000
+    steps: int = 2200
     words: int = 8192
-    depths: int = 4
-    shallow: float = 0.5
+    depths: int = 3
+    shallow: float = 0.6
     batch: int = 2000
     held_out: int = 40
     bfloat16: int = 1
-    lr: float = 1e-3
+    lr: float = 2e-3
     warmup: int = 20
-    decay: float = 0.5
+    decay: float = 0.9
     weight_decay: float = 0.0
     evaluate_every: int = 50
-    patience: int = 40
+    patience: int = 100
     seed: int = 0
 
     def __post_init__(self) -> None:
