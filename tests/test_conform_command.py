@@ -38,7 +38,11 @@ mute = ByGenerator(None, Dialect("mute"))
 def breaks(case, generator):
     raise RuntimeError("out of memory")
 
+def quits(case, generator):
+    raise SystemExit(0)
+
 broken = ByGenerator(breaks, Dialect("broken", "1.2", draws_intercepted=True))
+quitter = ByGenerator(quits, Dialect("quitter", draws_intercepted=True))
 lossy = ByGenerator(breaks, Dialect("lossy", draws_intercepted=True, lossy=True))
 number = 3
 """
@@ -51,6 +55,12 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+def test_an_adapter_that_exits_is_no_verdict(tmp_path: Path) -> None:
+    (tmp_path / "exits.py").write_text("raise SystemExit(0)\n", encoding="utf-8")
+    with pytest.raises(BadArgument, match="cannot be made"):
+        kit.engine_of(f"{tmp_path / 'exits.py'}:engine")
+
+
 def test_an_adapter_may_import_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "engine_beside_it.py").write_text(ENGINES, encoding="utf-8")
@@ -58,7 +68,7 @@ def test_an_adapter_may_import_what_lies_beside_it(tmp_path: Path, monkeypatch: 
     assert kit.engine_of(f"{tmp_path / 'adapter_of_a_test.py'}:engine").dialect.name == "always-accepts"
 
 
-@pytest.mark.parametrize(("name", "code"), [("right", 0), ("wrong", 1), ("broken", 2), ("lossy", 3)])
+@pytest.mark.parametrize(("name", "code"), [("right", 0), ("wrong", 1), ("broken", 2), ("quitter", 2), ("lossy", 3)])
 def test_exit_codes(name: str, code: int, engines: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conform", "--adapter", f"{engines}:{name}", "--level", "exact"]) == code
     said = capsys.readouterr()

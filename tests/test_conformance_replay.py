@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from refspec.conformance import enumerator, replay, vectors
+from refspec.conformance.adapter import Run
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.checks import Report
@@ -136,3 +137,16 @@ def test_a_kernel_that_draws_the_token_by_itself_is_asked_for_a_possible_one() -
             object.__setattr__(self.dialect, "uniforms_in", "tests")
 
     assert replay.conform(Tests()).code == 0
+
+
+def test_a_right_text_of_one_draw_more_is_no_known_bug() -> None:
+    engine, whole = Own(), Own().replay
+
+    def one_more(case: Any, uniforms: Any) -> Any:
+        run = whole(case, uniforms)
+        return Run(run.tokens, run.drafted, run.accepted, len(uniforms))
+
+    engine.replay = one_more  # type: ignore[method-assign]
+    report = replay.conform(engine)
+    assert report.code == 1
+    assert diagnosed(report).equal == ()

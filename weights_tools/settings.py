@@ -74,6 +74,8 @@ class CollectSettings:
 
     def __post_init__(self) -> None:
         check(vars(self))
+        if self.least > self.answer:
+            raise BadArgument(f"least is {self.least}; answers have {self.answer} tokens at most, so that none would be kept")
 
 
 @dataclass(frozen=True)

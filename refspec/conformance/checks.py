@@ -111,11 +111,11 @@ def asked(ask: Callable[[], Any], check: str, case: str, level: str) -> Any:
         return Finding(check, case, level, "skipped", detail=str(reason))
     except EngineDied:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Finding(check, case, level, "errored", detail=told(error))
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """An error in one line; ours say what was given and what to do, of others the kind tells as much as the text."""
     first = (str(error).splitlines() or [""])[0]
     return first if isinstance(error, RefspecError) else f"{type(error).__name__}: {first}"
@@ -183,7 +183,7 @@ def smaller(engine: Engine, check: Check, case: Case) -> Case:
         try:
             if JUDGES[check.judge](observed(cast(Answered, engine), less), less, engine.dialect).status == "deviates":
                 return less
-        except Exception:  # an engine may break where it is not asked to work
+        except (Exception, SystemExit):  # an engine may break where it is not asked to work
             continue
     return case
 

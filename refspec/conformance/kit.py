@@ -62,7 +62,7 @@ def engine_of(name: str) -> Engine:
         raise BadArgument(f"adapter is {name!r}, which needs the module {error.name}; install it, or correct the name") from error
     except RefspecError:
         raise
-    except Exception as error:  # whatever the adapter's own code raises, a syntax error too
+    except (Exception, SystemExit) as error:  # whatever the adapter's own code raises, a syntax error too
         raise BadArgument(f"adapter is {name!r}, which cannot be made ({type(error).__name__}: {error})") from error
     if not hasattr(engine, "dialect"):
         raise BadArgument(f"adapter is {name!r}, a {type(engine).__name__} without a dialect; see docs/conformance.md")

@@ -76,3 +76,8 @@ def test_options_give_back_the_settings_they_were_made_of(kind: Any) -> None:
     assert chosen(command.parse_args([]), kind) == kind()
     words = ["--weight-decay", "0.25", "--batch", "3", "--evaluate-every", "9"]
     assert chosen(command.parse_args(words), kind) == replace(kind(), weight_decay=0.25, batch=3, evaluate_every=9)
+
+
+def test_a_collection_that_would_keep_no_answer_is_refused() -> None:
+    with pytest.raises(BadArgument, match="least is 9; answers have 8 tokens at most"):
+        CollectSettings(answer=8, least=9)
