@@ -18,12 +18,14 @@ from refspec.conformance import fixtures, sampled
 from refspec.conformance.adapter import ByGenerator, Dialect
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
+from refspec.conformance.checks import Report
 from refspec.conformance.diagnosis import diagnosed
 from refspec.conformance.expected import gaps
 from refspec.conformance.gtest import detectable, divergence, seen_as, tail, threshold, views
 from refspec.conformance.own import Own, OwnWeights
 from refspec.models.sampling import Sampling
 
+ONE_POINT = ("u-at-most-p-over-q", "u-up-to-one", "pick-at-the-boundary")
 WEIGHTS = st.lists(st.integers(1, 9), min_size=2, max_size=4)
 
 
@@ -160,3 +162,14 @@ def test_a_seed_that_gives_another_text_is_told() -> None:
 def test_a_seed_is_asked_for_only_where_a_case_is_taken() -> None:
     never = ByGenerator(Own().answered, Dialect("lossy", seeds_in=True, lossy=True))
     assert [each.status for each in sampled.conform(never, [CHECKS["same-seed"]], budget=0.0).findings] == ["skipped"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", BUGS)
+def test_every_bug_that_samples_can_show_is_named(name: str) -> None:
+    """At the budget of an engine. What has no weight, or next to none, is for the other levels."""
+    report = sampled.conform(BUGS[name].engine)
+    if name in {*ONE_POINT, "zero-residual-is-last-id", "residual-clamped", "certain-tests-draw-nothing"}:
+        pytest.skip("its law is that of the target, as far as samples tell")
+    assert report.code == 1
+    assert name in diagnosed(Report(report.dialect, "sampled", report.findings)).equal

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mutants import ALL
 
@@ -140,7 +140,6 @@ ERRORS = st.sampled_from([ValueError("no\nline"), KeyError("x"), refspec.Refspec
 
 
 @pytest.mark.parametrize("name", CHECKS)
-@settings(max_examples=30)  # of each of the checks, which take junk by the same few lines
 @given(answer=JUNK, error=ERRORS)
 def test_junk_is_answered_in_one_line(name: str, answer: Any, error: Exception) -> None:
     def raises(*given: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawing import by, require_law
 
 from refspec.conformance.answered import answered_law
 from refspec.conformance.python_draws import drawing_from
@@ -99,20 +100,13 @@ CASES = {
 
 
 def under(program: Callable[[], Any]) -> Callable[[Any], Any]:
-    def drawn(generator: Any) -> Any:
-        with drawing_from(generator):
-            return program()
-
-    return drawn
+    return by(drawing_from, program)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_draw_has_its_law(name: str) -> None:
     program, expected = CASES[name]
-    found = answered_law(under(program))
-    assert set(found) == set(expected)
-    for outcome, share in found.items():
-        assert abs(float(share) - expected[outcome]) < 1e-12  # sums and logarithms of floats round
+    require_law(under(program), expected, within=1e-12)  # sums and logarithms of floats round
 
 
 @pytest.mark.parametrize("name", CASES)

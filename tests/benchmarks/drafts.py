@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--prompts", default=None)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="prompts a category")
+    parser.add_argument("--under", type=int, help="print the tables of prompts of fewer tokens alone")
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--heads", nargs="+", default=["smollm2-head"], help="what is recorded; the first drafts in auto")
     parser.add_argument("--table", default="smollm2-table")
@@ -84,6 +85,7 @@ def main() -> None:
                 answers.append(record(model, category, tuple(prompt), out.tokens, options.heads))
                 append(options.out, answers[-1])
                 bar.update()
+    answers = [answer for answer in answers if options.under is None or len(answer.prompt) < options.under]
     table = read_table(home.find(options.table), model.vocab_size)
     profile = refspec.Profile.load(options.profile) if options.profile else profile_for(model)
 

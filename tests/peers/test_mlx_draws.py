@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawing import by, require_law
 
 from refspec.conformance.answered import answered_law
 from refspec.errors import BadArgument
@@ -64,20 +65,13 @@ CASES: dict[str, tuple[Callable[[], Any], dict[Any, float]]] = {
 def under(program: Callable[[], Any]) -> Callable[[Any], Any]:
     from refspec.conformance.mlx_draws import drawing_from
 
-    def drawn(generator: Any) -> Any:
-        with drawing_from(generator):
-            return program()
-
-    return drawn
+    return by(drawing_from, program)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_idiom_has_its_law(name: str) -> None:
     program, expected = CASES[name]
-    found = answered_law(under(program))
-    assert set(found) == set(expected)
-    for outcome, share in found.items():
-        assert abs(float(share) - expected[outcome]) < 1e-6  # float32 rows and logarithms
+    require_law(under(program), expected, within=1e-6)  # float32 rows and logarithms
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawing import by, require_law
 
 from refspec.conformance.answered import answered_law
 from refspec.conformance.taped import TapedGenerator
@@ -164,21 +165,13 @@ CASES = {name: (program, {i: float(p) for i, p in enumerate(P[0]) if p}) for nam
 def under(program: Callable[[], Any]) -> Callable[[Any], Any]:
     from refspec.conformance.torch_draws import drawing_from
 
-    def drawn(generator: Any) -> Any:
-        with drawing_from(generator):
-            return program()
-
-    return drawn
+    return by(drawing_from, program)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_idiom_has_its_law(name: str) -> None:
     program, expected = CASES[name]
-    found = answered_law(under(program))
-    assert set(found) == set(expected)
-    for outcome, share in found.items():
-        rounding = 1e-3 if name.endswith("half") else 1e-6  # rows and logarithms in float32
-        assert abs(float(share) - expected[outcome]) < rounding
+    require_law(under(program), expected, within=1e-3 if name.endswith("half") else 1e-6)  # rows and logarithms in float32
 
 
 @pytest.mark.parametrize("name", CASES)
