@@ -6,6 +6,7 @@ Everything a user can get wrong ends in a `RefspecError` of one line. Code catch
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -100,6 +101,27 @@ class CannotMerge(RefspecError):
 
 class TapeExhausted(RefspecError):
     """A `Tape` was asked for more numbers than were written on it."""
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why the system refused, in its words and without its number; a ValueError is of a name that cannot be one.
+
+    >>> from refspec.errors import reason
+    >>> reason(FileNotFoundError(2, "No such file or directory", "a.txt"))
+    'No such file or directory'
+    """
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def refused(error: OSError) -> str:
+    """An error of the system that nobody was there to word: which file it was about, and why.
+
+    >>> from refspec.errors import refused
+    >>> refused(FileNotFoundError(2, "No such file or directory", "a.txt")), refused(OSError(28, "No space left on device"))
+    ('a.txt: No such file or directory', 'No space left on device')
+    """
+    names = [str(each) for each in (error.filename, error.filename2) if isinstance(each, (str, bytes, Path))]
+    return f"{' and '.join(names)}{': ' * bool(names)}{reason(error)}"
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

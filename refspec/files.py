@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from refspec.errors import BadConfig, RefspecError
+from refspec.errors import BadConfig, RefspecError, reason
 
 MIB = 1 << 20
 SETTINGS = 4 * MIB  # the most of a file of settings; the largest published ones have about 1 MiB
@@ -33,7 +33,7 @@ def is_there(path: Path, kind: Kind = BadConfig) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError) as error:
-        raise kind(f"{path} cannot be read ({_reason(error)})") from None
+        raise kind(f"{path} cannot be read ({reason(error)})") from None
     return True
 
 
@@ -50,7 +50,7 @@ def require_regular(path: Path, kind: Kind = BadConfig) -> int:
         found = path.stat()
     except (OSError, ValueError) as error:
         leads_nowhere = "; it is a link: fetch again what it leads to" if path.is_symlink() else ""
-        raise kind(f"{path} cannot be read ({_reason(error)}){leads_nowhere}") from None
+        raise kind(f"{path} cannot be read ({reason(error)}){leads_nowhere}") from None
     if not stat.S_ISREG(found.st_mode):
         raise kind(f"{path} is no regular file; give the file itself")
     return found.st_size
@@ -70,7 +70,7 @@ def read_bytes(path: Path, most: int = SETTINGS, kind: Kind = BadConfig) -> byte
         with path.open("rb") as file:
             return at_most(file, most, str(path), kind)
     except OSError as error:
-        raise kind(f"{path} cannot be read ({_reason(error)})") from None
+        raise kind(f"{path} cannot be read ({reason(error)})") from None
 
 
 def at_most(file: BinaryIO, most: int, name: str, kind: Kind) -> bytes:
@@ -174,7 +174,3 @@ def _finite(number: str) -> float:
     if math.isinf(value := float(number)):
         raise ValueError(f"{number[:40]} is larger than any float64")
     return value
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or str(error)

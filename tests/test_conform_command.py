@@ -11,7 +11,7 @@ import pytest
 from refspec.cli.main import main
 from refspec.conformance import kit
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import Finding, Report
+from refspec.conformance.findings import Finding, Report
 from refspec.conformance.own import Own
 from refspec.conformance.telling import as_junit
 from refspec.errors import BadArgument
@@ -23,7 +23,7 @@ def few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     from refspec.conformance import checks
 
     few = [CHECKS["one-round-law"], CHECKS["ragged-batch"]]
-    monkeypatch.setitem(kit.LEVEL, "exact", lambda engine: checks.conform(engine, few))
+    monkeypatch.setitem(kit.LEVEL, "exact", lambda engine, limit: checks.conform(engine, few, limit))
 
 
 ENGINES = """

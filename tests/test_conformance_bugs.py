@@ -11,8 +11,9 @@ from mutants.planting import Mutant
 from refspec.conformance.adapter import ByGenerator, Case, Dialect, Engine, Run
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import Report, check_case
+from refspec.conformance.checks import check_case
 from refspec.conformance.diagnosis import answer_of, diagnosed
+from refspec.conformance.findings import Report
 from refspec.conformance.own import Own
 
 # What no text of an engine can show, or this kit does not ask: races; wasted draws; a token map; conventions at ties and

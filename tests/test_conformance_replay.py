@@ -13,9 +13,9 @@ from refspec.conformance import enumerator, replay, vectors
 from refspec.conformance.adapter import Run
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import Report
 from refspec.conformance.diagnosis import diagnosed
 from refspec.conformance.enumerator import one_round, text
+from refspec.conformance.findings import Report
 from refspec.conformance.own import Own, OwnKernel
 
 FILES = sorted(replay.FOLDER.glob("*.json"))

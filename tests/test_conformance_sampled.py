@@ -18,9 +18,9 @@ from refspec.conformance import fixtures, sampled
 from refspec.conformance.adapter import ByGenerator, Dialect
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import Report
 from refspec.conformance.diagnosis import diagnosed
 from refspec.conformance.expected import gaps
+from refspec.conformance.findings import Report
 from refspec.conformance.gtest import detectable, divergence, seen_as, tail, threshold, views
 from refspec.conformance.own import Own, OwnWeights
 from refspec.models.sampling import Sampling

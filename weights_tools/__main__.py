@@ -11,7 +11,7 @@ from pathlib import Path
 
 from refspec.cli.arguments import Parser
 from refspec.cli.exits import INTERRUPTED, MISTAKE, READER_LEFT, SUCCESS, leave, require_streams
-from refspec.errors import BadArgument, RefspecError
+from refspec.errors import BadArgument, RefspecError, refused
 from refspec.interrupts import Heard
 from refspec.models.home import EMBEDDED, KNOWN, find, folder_of, home
 from weights_tools.errors import MissingLibrary
@@ -82,8 +82,10 @@ def run(arguments: Sequence[str] | None) -> int:
         return leave("", READER_LEFT, PROGRAM)
     except KeyboardInterrupt:
         return leave(f"interrupted; {interrupted}", INTERRUPTED, PROGRAM)
-    except (RefspecError, OSError) as error:  # OSError: a full disk, a folder that may not be written
+    except RefspecError as error:
         return leave(str(error), MISTAKE, PROGRAM)
+    except OSError as error:  # a full disk, a folder that may not be written
+        return leave(refused(error), MISTAKE, PROGRAM)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # which is how PyTorch says it
             raise

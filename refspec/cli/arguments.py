@@ -295,6 +295,13 @@ def parser() -> argparse.ArgumentParser:
         "--level", choices=("replay", "exact", "sampled", "all"), help="how it is tested (the highest that it allows)"
     )
     command.add_argument("--budget", type=float, default=120.0, metavar="SECONDS", help="of the sampled level (%(default)s)")
+    command.add_argument(
+        "--limit",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="for one case; then it is cut off (%(default)s)",
+    )
     command.add_argument("--xfail", metavar="FILE", help="known deviations, as JSON; one that does not occur fails the run")
     command.add_argument("--json", action="store_true", help="print one JSON object instead; with --level all, a list")
     command.add_argument("--junit", metavar="FILE", help="write the findings there as JUnit's XML")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from refspec.cli.exits import complain
 from refspec.conformance.adapter import Engine
-from refspec.conformance.checks import Report
 from refspec.conformance.child import Child
+from refspec.conformance.findings import Report
 from refspec.conformance.kit import Expected, conform, engine_of, known_deviations, with_known
 from refspec.conformance.telling import as_json, as_junit, diagnosis_of, failure, lines
 
@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     known = known_deviations(Path(options.xfail)) if options.xfail else ()
     if options.program is None:
         return put_to(engine_of(options.adapter), known, options)
-    child = Child(options.program)
+    child = Child(options.program, options.limit)
     try:
         return put_to(child, known, options)
     finally:
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
 
 def put_to(engine: Engine, known: Sequence[Expected], options: argparse.Namespace) -> int:
     levels = engine.dialect.levels if options.level == "all" else (options.level,)
-    reports = [with_known(conform(engine, level, options.budget), known) for level in levels]
+    reports = [with_known(conform(engine, level, options.budget, options.limit), known) for level in levels]
     if options.junit:
         Path(options.junit).write_text(as_junit(_together(reports)), encoding="utf-8")
     if options.json:
@@ -35,14 +35,14 @@ def put_to(engine: Engine, known: Sequence[Expected], options: argparse.Namespac
         print(json.dumps(told if options.level == "all" else told[0]))
     else:
         for report in reports:
-            tell(engine, report)
+            tell(engine, report, options.limit)
     return _together(reports).code
 
 
-def tell(engine: Engine, report: Report) -> None:
+def tell(engine: Engine, report: Report, limit: float) -> None:
     for line in lines(report):
         print(line, flush=True)
-    for line in failure(engine, report):
+    for line in failure(engine, report, limit):
         print(line, flush=True)
     if report.code == 2:
         complain("the engine or its adapter broke; the reasons stand above")

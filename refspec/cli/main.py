@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from refspec.cli.arguments import as_option, parsed, parser
 from refspec.cli.exits import INTERRUPTED, MISTAKE, READER_LEFT, leave, require_streams
-from refspec.errors import BadArgument, RefspecError
+from refspec.errors import BadArgument, RefspecError, refused
 from refspec.interrupts import Heard
 
 
@@ -43,5 +43,7 @@ def run(arguments: Sequence[str] | None) -> int:
         return leave("not enough memory for this; choose a smaller model or a shorter text", MISTAKE)
     except BadArgument as error:
         return leave(as_option(str(error), options), MISTAKE)
-    except (RefspecError, OSError) as error:
+    except RefspecError as error:
         return leave(str(error), MISTAKE)
+    except OSError as error:
+        return leave(refused(error), MISTAKE)

@@ -1,75 +1,26 @@
 """The exact level: an engine's law of each case, with its draws answered along every branch, held against the target's alone."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, cast
 
-from refspec.conformance.adapter import PLAIN, Answered, Case, Dialect, Engine, EngineDied, Run, Skip
+from refspec.conformance.adapter import PLAIN, Answered, Case, Dialect, Engine, Run, Skip
 from refspec.conformance.answered import answered_law
+from refspec.conformance.answers import as_run
+from refspec.conformance.asking import Asking
 from refspec.conformance.cases import CHECKS, Check
 from refspec.conformance.expected import ORDER, tied
+from refspec.conformance.findings import Finding, Report
 from refspec.conformance.judges import JUDGES, Observed
-from refspec.conformance.rounds import plain, round_by_round
+from refspec.conformance.limits import LIMIT, TookTooLong, within
+from refspec.conformance.rounds import round_by_round
 from refspec.decoding.lm import Tokens
-from refspec.errors import RefspecError
-
-FAILS = ("deviates", "vacuous")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a case showed.
-
-    status: `conforms`; `deviates`; `vacuous` where the draft was not used, so that nothing was tested; `skipped`, `errored`, for
-    the reason in detail. distance: total variation to the target's law. seen: what was observed, for the diagnosis.
-
-    >>> from refspec.conformance.checks import Finding
-    >>> Finding("support", "one draft", "exact", "conforms").id
-    'support/one draft'
-    """
-
-    check: str
-    case: str
-    level: str
-    status: str
-    distance: Fraction = Fraction(0)
-    detail: str = ""
-    seen: Any = None
-
-    @property
-    def id(self) -> str:
-        return f"{self.check}/{self.case}"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What all cases showed at one level. code: 0 conforms, 1 deviates, 2 engine or adapter broke, 3 nothing could be checked.
-
-    >>> from refspec.conformance.cases import CHECKS
-    >>> from refspec.conformance.checks import conform
-    >>> from refspec.conformance.own import Own
-    >>> conform(Own(), [CHECKS["one-round-law"]]).code
-    0
-    """
-
-    dialect: Dialect
-    level: str
-    findings: tuple[Finding, ...]
-
-    @property
-    def code(self) -> int:
-        statuses = {each.status for each in self.findings}
-        if "errored" in statuses:
-            return 2
-        if statuses & {*FAILS, "xpassed"}:
-            return 1
-        return 0 if statuses & {"conforms", "xfailed"} else 3
-
-
-def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values()) -> Report:
-    """What each case of each check showed, at the exact level.
+def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), limit: float | None = LIMIT) -> Report:
+    """What each case of each check showed, at the exact level. limit: seconds for a case; None: it may take any time.
 
     >>> from refspec import verify
     >>> from refspec.conformance.cases import CHECKS
@@ -78,11 +29,12 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values()) -> Report
     >>> conform(Own(rule=verify.inexact_typical()), [CHECKS["one-round-law"]]).findings[0].detail
     'P(text begins with (1,)) is 1/8 and should be 1/2'
     """
-    found = tuple(check_case(engine, check, case) for check in checks for case in check.cases)
+    asking = Asking(limit)
+    found = tuple(check_case(engine, check, case, asking) for check in checks for case in check.cases)
     return Report(engine.dialect, "exact", found)
 
 
-def check_case(engine: Engine, check: Check, case: Case) -> Finding:
+def check_case(engine: Engine, check: Check, case: Case, asking: Asking | None = None) -> Finding:
     """One case. Whatever the engine raises is told in the finding.
 
     >>> from refspec.conformance.cases import CHECKS
@@ -96,29 +48,11 @@ def check_case(engine: Engine, check: Check, case: Case) -> Finding:
         require(case, engine.dialect)
         return observed(cast(Answered, engine), case, merges=check.judge != "alive")
 
-    seen = asked(ask, check.id, case.name, "exact")
+    seen = (asking or Asking())(ask, check.id, case.name, "exact")
     if isinstance(seen, Finding):
         return seen
     judged = JUDGES[check.judge](seen, case, engine.dialect)
     return Finding(check.id, case.name, "exact", judged.status, judged.distance, judged.detail, seen)
-
-
-def asked(ask: Callable[[], Any], check: str, case: str, level: str) -> Any:
-    """What the engine gives, or a Finding where it skips or raises. Raises EngineDied: nothing more can be asked of it."""
-    try:
-        return ask()
-    except Skip as reason:
-        return Finding(check, case, level, "skipped", detail=str(reason))
-    except EngineDied:
-        raise
-    except (Exception, SystemExit) as error:
-        return Finding(check, case, level, "errored", detail=told(error))
-
-
-def told(error: BaseException) -> str:
-    """An error in one line; ours say what was given and what to do, of others the kind tells as much as the text."""
-    first = (str(error).splitlines() or [""])[0]
-    return first if isinstance(error, RefspecError) else f"{type(error).__name__}: {first}"
 
 
 def require(case: Case, dialect: Dialect) -> None:
@@ -152,7 +86,7 @@ def observed(engine: Answered, case: Case, merges: bool = True) -> Observed:
     Fraction(5, 8)
     """
     if not (merges and case.max_new_tokens >= engine.dialect.merge_from):
-        return _summed(answered_law(lambda generator: plain(engine.answered(case, generator))).items())
+        return _summed(answered_law(lambda generator: as_run(engine.answered(case, generator))).items())
     if not engine.dialect.round_by_round:
         raise Skip("it does not say when a round has ended, and this text has too many branches")
     return round_by_round(engine, case)
@@ -169,8 +103,8 @@ def _summed(weighed: Iterable[tuple[Run, Fraction]]) -> Observed:
     return Observed(dict(texts), drafted, accepted)
 
 
-def smaller(engine: Engine, check: Check, case: Case) -> Case:
-    """The same tables with the fewest new tokens, and then drafted ones, that still deviate.
+def smaller(engine: Engine, check: Check, case: Case, limit: float | None = None) -> Case:
+    """The same tables with the fewest new tokens, and then drafted ones, that still deviate. limit: seconds for all of them.
 
     >>> from refspec.conformance.bugs import BUGS
     >>> from refspec.conformance.cases import CHECKS
@@ -179,13 +113,20 @@ def smaller(engine: Engine, check: Check, case: Case) -> Case:
     >>> smaller(BUGS["ratio-inverted"].engine, check, check.cases[0]).max_new_tokens
     2
     """
-    for less in _less(case):
-        try:
-            if JUDGES[check.judge](observed(cast(Answered, engine), less), less, engine.dialect).status == "deviates":
-                return less
-        except (Exception, SystemExit):  # an engine may break where it is not asked to work
-            continue
-    return case
+
+    def found() -> Case:
+        for less in _less(case):
+            try:
+                if JUDGES[check.judge](observed(cast(Answered, engine), less), less, engine.dialect).status == "deviates":
+                    return less
+            except (Exception, SystemExit):  # an engine may break where it is not asked to work
+                continue
+        return case
+
+    try:
+        return within(limit, found)
+    except TookTooLong:  # nor end
+        return case
 
 
 def _less(case: Case) -> Iterator[Case]:

@@ -9,7 +9,8 @@ from refspec.conformance import replay
 from refspec.conformance.adapter import Dialect
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import Finding, Report, check_case
+from refspec.conformance.checks import check_case
+from refspec.conformance.findings import Finding, Report
 from refspec.conformance.fixtures import fixture_checks
 from refspec.conformance.gtest import divergence, threshold
 from refspec.conformance.judges import RESOLUTION

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from refspec.conformance.adapter import Case, Dialect
+from refspec.conformance.answers import impossible
 from refspec.conformance.expected import Law, law_alone, row
 from refspec.decoding.lm import Tokens
 from refspec.proof.exact import total_variation
@@ -56,7 +57,7 @@ def law(seen: Observed, case: Case, dialect: Dialect) -> Judgement:
     expected, resolution = expected_law(case, dialect), RESOLUTION[dialect.kv_dtype]
     distance = total_variation(seen.texts, expected)
     if distance > resolution:
-        return Judgement("deviates", distance, shortest(seen.texts, expected, resolution))
+        return Judgement("deviates", distance, _not_a_text(seen, case) or shortest(seen.texts, expected, resolution))
     if case.max_new_tokens > 1 and not seen.drafted:
         why = "the engine does not say what it drafted" if seen.drafted is None else "the draft was never used"
         return Judgement("vacuous", distance, f"{why}, so nothing was tested")
@@ -66,33 +67,35 @@ def law(seen: Observed, case: Case, dialect: Dialect) -> Judgement:
 def support(seen: Observed, case: Case, dialect: Dialect) -> Judgement:
     """And nothing that cannot come came, however seldom."""
     expected = expected_law(case, dialect)
-    impossible = sorted(text for text, weight in seen.texts.items() if weight > 0 and text not in expected)
-    if impossible:
-        first, weight = impossible[0], seen.texts[impossible[0]]
-        return Judgement(
-            "deviates",
-            total_variation(seen.texts, expected),
-            f"the text {first} comes with probability {said(weight)}, and cannot: {_why(first, case, dialect)}",
-        )
-    return law(seen, case, dialect)
+    never = sorted(text for text, weight in seen.texts.items() if weight > 0 and text not in expected)
+    if not never:
+        return law(seen, case, dialect)
+    why = _not_a_text(seen, case) or _came(seen, never[0], _never(never[0], case, dialect))
+    return Judgement("deviates", total_variation(seen.texts, expected), why)
 
 
-def _why(text: Tokens, case: Case, dialect: Dialect) -> str:
+def _never(text: Tokens, case: Case, dialect: Dialect) -> str:
     order = tuple(each for each in dialect.warps if each != "repetition_penalty")
-    for i, token in enumerate(text):
-        if not 0 <= token < case.size:
-            return f"{token} is no token of {case.size}"
-        if not row(case, case.target, case.prompt + text[:i], order, dialect.ties)[token]:
-            return f"after {text[:i]} the token {token} has probability 0"
-    return "it is too long, or too short"
+    rows = (row(case, case.target, case.prompt + text[:i], order, dialect.ties) for i in range(len(text)))
+    i = next(i for i, (token, weights) in enumerate(zip(text, rows, strict=True)) if not weights[token])
+    return f"after {text[:i]} the token {text[i]} has probability 0"
+
+
+def _not_a_text(seen: Observed, case: Case) -> str:
+    """Of what is no text of this case, whatever the rows, the first."""
+    found = ((text, impossible(text, case)) for text in sorted(seen.texts) if seen.texts[text] > 0)
+    return next((_came(seen, text, why) for text, why in found if why), "")
+
+
+def _came(seen: Observed, text: Tokens, why: str) -> str:
+    return f"the text {text} comes with probability {said(seen.texts[text])}, and cannot: {why}"
 
 
 def length(seen: Observed, case: Case, dialect: Dialect) -> Judgement:
-    long = sorted((text for text in seen.texts if len(text) > case.max_new_tokens), key=lambda text: (len(text), text))
-    if not long:
+    """And no text, however seldom, is too long."""
+    if all(len(text) <= case.max_new_tokens for text in seen.texts):
         return law(seen, case, dialect)
-    distance = total_variation(seen.texts, expected_law(case, dialect))
-    return Judgement("deviates", distance, f"the text {long[0]} is longer than {case.max_new_tokens} tokens")
+    return Judgement("deviates", total_variation(seen.texts, expected_law(case, dialect)), _not_a_text(seen, case))
 
 
 def acceptance(seen: Observed, case: Case, dialect: Dialect) -> Judgement:

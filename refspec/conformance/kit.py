@@ -11,7 +11,8 @@ from typing import Any
 from refspec.conformance import checks, replay, sampled
 from refspec.conformance.adapter import LEVELS, Engine
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import FAILS, Finding, Report
+from refspec.conformance.findings import FAILS, Finding, Report
+from refspec.conformance.limits import LIMIT
 from refspec.errors import BadArgument, RefspecError, did_you_mean
 from refspec.files import strict_json
 from refspec.numeric import number
@@ -23,8 +24,12 @@ LEVEL: Mapping[str, Callable[..., Report]] = {
 }
 
 
-def conform(engine: Engine, level: str | None = None, budget: float = sampled.BUDGET, **options: Any) -> Report:
-    """What each check shows at a level, by default the highest that the engine allows. budget: seconds of the sampled level.
+def conform(
+    engine: Engine, level: str | None = None, budget: float = sampled.BUDGET, limit: float | None = LIMIT, **options: Any
+) -> Report:
+    """What each check shows at a level, by default the highest that the engine allows.
+
+    budget: seconds of the sampled level. limit: seconds for one case, after which the engine is cut off (`limits.py`).
 
     >>> from refspec.conformance.cases import CHECKS
     >>> from refspec.conformance.kit import conform
@@ -33,13 +38,15 @@ def conform(engine: Engine, level: str | None = None, budget: float = sampled.BU
     'exact'
     """
     number("budget", budget, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0")
+    if limit is not None:
+        number("limit", limit, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0")
     possible = [each for each in engine.dialect.levels if each in LEVEL]
     if level is None and not possible:
         raise BadArgument(f"{engine.dialect.name} allows no level; its dialect sets uniforms_in, draws_intercepted or seeds_in")
     chosen = level or possible[0]
     if chosen not in possible:
         raise BadArgument(f"level is {chosen}; {engine.dialect.name} allows {', '.join(possible) or 'none'}")
-    return LEVEL[chosen](engine, **options, **({"budget": budget} if chosen == "sampled" else {}))
+    return LEVEL[chosen](engine, limit=limit, **options, **({"budget": budget} if chosen == "sampled" else {}))
 
 
 def engine_of(name: str) -> Engine:

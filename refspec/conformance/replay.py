@@ -10,9 +10,13 @@ from typing import Any, cast
 import numpy as np
 
 from refspec.conformance.adapter import Case, Engine, Kernel, Skip, Texts
+from refspec.conformance.answers import as_run, as_verdict, impossible
+from refspec.conformance.asking import Asking
 from refspec.conformance.cases import CHECKS, Check
-from refspec.conformance.checks import Finding, Report, asked, require
+from refspec.conformance.checks import require
 from refspec.conformance.expected import tied
+from refspec.conformance.findings import Finding, Report
+from refspec.conformance.limits import LIMIT
 from refspec.decoding.lm import TableLM, Tokens
 from refspec.models.sampling import Sampling
 
@@ -38,21 +42,21 @@ def vectors() -> Mapping[str, tuple[str, Vector]]:
     return found
 
 
-def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values()) -> Report:
-    """What each vector of these checks showed.
+def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), limit: float | None = LIMIT) -> Report:
+    """What each vector of these checks showed. limit: seconds for a vector; None: it may take any time.
 
     >>> from refspec.conformance.own import Own
     >>> from refspec.conformance.replay import conform
     >>> conform(Own()).code
     0
     """
-    wanted = {check.id for check in checks}
-    found = (_found(engine, check, vector) for check, vector in vectors().values() if check in wanted)
+    wanted, asking = {check.id for check in checks}, Asking(limit)
+    found = (_found(engine, check, vector, asking) for check, vector in vectors().values() if check in wanted)
     return Report(engine.dialect, "replay", tuple(found))
 
 
-def _found(engine: Engine, check: str, vector: Vector) -> Finding:
-    seen = asked(lambda: answer(engine, vector), check, vector["id"], "replay")
+def _found(engine: Engine, check: str, vector: Vector, asking: Asking | None = None) -> Finding:
+    seen = (asking or Asking())(lambda: answer(engine, vector), check, vector["id"], "replay")
     if isinstance(seen, Finding):
         return seen
     return Finding(check, vector["id"], "replay", *_judged(engine, vector, seen), seen=seen)
@@ -72,22 +76,23 @@ def answer(engine: Engine, vector: Vector) -> Any:
     if (engine.dialect.uniforms_in == "texts") != (vector["kind"] == "text"):
         raise Skip(f"it takes uniforms for {engine.dialect.uniforms_in}, and this is a {vector['kind']}")
     if vector["kind"] == "round":
-        verdict = cast(Kernel, engine).verify(
+        given = cast(Kernel, engine).verify(
             tuple(vector["drafted"]),
             floats(vector["draft_probs"]),
             floats(vector["target_probs"]),
             [float.fromhex(u) for u in vector["accept"]],
             float.fromhex(vector["pick"]),
         )
-        return int(verdict.accepted), int(verdict.token)
+        verdict = as_verdict(given)
+        return verdict.accepted, verdict.token
     case = case_of(vector)
     require(case, engine.dialect)
     if engine.dialect.ties != "lowest" and "temperature" in tied(case):
         raise Skip("it takes another one of equal logits than the lowest id, which the vector has")
     if engine.dialect.block and case.gamma > 1:
         raise Skip("it decides on a draft as a whole, which asks for its uniforms in another order")
-    run = cast(Texts, engine).replay(case, [float.fromhex(u) for u in vector["uniforms"]])
-    return tuple(map(int, run.tokens)), run.draws
+    run = as_run(cast(Texts, engine).replay(case, [float.fromhex(u) for u in vector["uniforms"]]))
+    return run.tokens, run.draws
 
 
 def _judged(engine: Engine, vector: Vector, seen: Any) -> tuple[str, Fraction, str]:
@@ -95,14 +100,17 @@ def _judged(engine: Engine, vector: Vector, seen: Any) -> tuple[str, Fraction, s
     text = vector["kind"] == "text"
     right = [tuple(vector["tokens"]) if text else (vector["accepted"], vector["token"]), *map(tuple, vector.get("also", []))]
     if text:
-        fits, said = seen[0] in right, f"the text is {seen[0]}; it should be {right[0]}"
+        no_text = impossible(seen[0], case_of(vector))
+        fits, said = seen[0] in right, f"the text is {seen[0]}{f' ({no_text})' * bool(no_text)}; it should be {right[0]}"
         if seen[0] == right[0] and seen[1] not in (None, vector["draws"]):
             fits, said = False, f"the text took {seen[1]} uniforms; it should take {vector['draws']}"
     else:
         fits = seen in right
         if engine.dialect.uniforms_in == "tests":  # which draws the token in a way of its own
             fits = seen[0] in {accepted for accepted, _ in right} and seen[1] in vector["possible"]
-        said = f"it accepts {seen[0]}, then {seen[1]}; it should accept {right[0][0]}, then {right[0][1]}"
+        no_id = f" (no id: they are 0 to {len(vector['target_probs'][0]) - 1})"
+        odd = "" if 0 <= seen[1] < len(vector["target_probs"][0]) else no_id
+        said = f"it accepts {seen[0]}, then {seen[1]}{odd}; it should accept {right[0][0]}, then {right[0][1]}"
     return ("conforms", Fraction(0), "") if fits else ("deviates", Fraction(0), f"{said}: {vector['why']}")
 
 

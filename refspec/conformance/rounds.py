@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from refspec.conformance.adapter import Answered, Case, Run
 from refspec.conformance.answered import AnsweredGenerator
+from refspec.conformance.answers import as_run
 from refspec.conformance.judges import Observed
 from refspec.decoding.lm import Tokens
 from refspec.proof.exact import Branch, law
@@ -81,7 +82,7 @@ def _one_round(engine: Answered, case: Case, text: _Text, path: _Onward) -> tupl
     ended: list[Run] = []
 
     def round_ended(run: Run) -> None:
-        ended.append(plain(run))
+        ended.append(as_run(run))
         new = len(ended) > text.rounds and len(ended[-1].tokens) > len(text.run.tokens)
         if new and len(run.tokens) < case.max_new_tokens and ended[-1].tokens[-1] not in case.stop:
             raise _Ended
@@ -90,15 +91,9 @@ def _one_round(engine: Answered, case: Case, text: _Text, path: _Onward) -> tupl
         run = engine.answered(case, AnsweredGenerator(cast(Any, path), round_ended))
     except _Ended:
         return ended[-1], len(ended), tuple(path.answers)
-    return plain(run), 0, ()
+    return as_run(run), 0, ()
 
 
 def _since(before: Run, after: Run) -> tuple[int, int]:
     """How many tokens were drafted, and accepted, between the two; none where the engine does not say."""
     return (after.drafted or 0) - (before.drafted or 0), (after.accepted or 0) - (before.accepted or 0)
-
-
-def plain(run: Run) -> Run:
-    """With Python's own ints, whatever the engine's array type gave."""
-    counts = (None if each is None else int(each) for each in (run.drafted, run.accepted))
-    return Run(tuple(map(int, run.tokens)), *counts)

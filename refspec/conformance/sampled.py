@@ -11,17 +11,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any, cast
 
 from refspec.conformance.adapter import Case, Dialect, Engine, Run, Sampled, Skip
+from refspec.conformance.answers import as_runs, impossible
+from refspec.conformance.asking import Asking
 from refspec.conformance.cases import CHECKS, Check
-from refspec.conformance.checks import Finding, Report, asked, require
+from refspec.conformance.checks import require
 from refspec.conformance.expected import Law, row
+from refspec.conformance.findings import Finding, Report
 from refspec.conformance.fixtures import fixture_checks
 from refspec.conformance.gtest import View, blindness, detectable, divergence, seen_as, threshold, views
 from refspec.conformance.judges import expected_law, said
+from refspec.conformance.limits import LIMIT
 from refspec.conformance.seeds import same_seed
 from refspec.decoding.lm import Tokens
 from refspec.proof.exact import total_variation
@@ -29,6 +33,7 @@ from refspec.proof.exact import total_variation
 ALARM = 1e-9
 BUDGET = 120.0  # seconds for an engine
 FIRST, MOST = 100, 50_000  # runs of a case: to see how long one takes, and at most
+PART = 8  # a question asks for as many runs as should take this part of the limit
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,12 @@ class Counted:
         return sum(self.texts.values())
 
 
-def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), budget: float = BUDGET) -> Report:
+def conform(
+    engine: Engine, checks: Iterable[Check] = CHECKS.values(), budget: float = BUDGET, limit: float | None = LIMIT
+) -> Report:
     """What each case of each check showed in about `budget` seconds. An engine that takes no tables gets the fixtures.
+
+    limit: seconds for the answer to one question, of as many runs as should take an eighth of it; None: any time.
 
     >>> from refspec.conformance.cases import CHECKS
     >>> from refspec.conformance.own import Own
@@ -58,13 +67,13 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), budget: f
     twice = [check for check in checks if check.id == "same-seed"]
     if not engine.dialect.tables:
         checks = [fixture_checks()[check.id] for check in checks if check.id in fixture_checks()]
-    asked = [(check, case) for check in checks for case in check.cases if check.id != "zero-residual"]  # never seen in samples
-    alpha, began = alarm(engine.dialect), time.perf_counter()
-    samples = [Sample(engine, check, case, i * MOST, alpha) for i, (check, case) in enumerate(asked)]
+    wanted = [(check, case) for check in checks for case in check.cases if check.id != "zero-residual"]  # never seen in samples
+    alpha, asking, began = alarm(engine.dialect), Asking(limit), time.perf_counter()
+    samples = [Sample(engine, check, case, i * MOST, alpha, asking) for i, (check, case) in enumerate(wanted)]
     for part in (0.0, 0.3, 1.0):  # first to see how long a run takes; and again, since the first look may meet a busy moment
         share(samples, began + part * budget)
     known = (CHECKS if engine.dialect.tables else fixture_checks())["multi-round-law"]
-    again = [same_seed(engine, known.cases) for _ in twice]
+    again = [same_seed(engine, known.cases, asking) for _ in twice]
     return Report(engine.dialect, "sampled", (*(each.finding() for each in samples), *again))
 
 
@@ -103,8 +112,9 @@ def _able(dialect: Dialect, case: Case) -> bool:
 class Sample:
     """A case's runs so far, from `seed` on. pace: seconds a run; weight: `blindness` squared; failed: why there are no more."""
 
-    def __init__(self, engine: Engine, check: Check, case: Case, seed: int, alpha: float) -> None:
+    def __init__(self, engine: Engine, check: Check, case: Case, seed: int, alpha: float, asking: Asking) -> None:
         self._engine, self._check, self._case, self._seed, self._alpha = engine, check, case, seed, alpha
+        self._asking = asking
         self.runs: list[Run] = []
         self.failed: Finding | None = self._asked(lambda: require(case, engine.dialect))
         cells = 1 if self.failed else len(expected_law(case, engine.dialect))
@@ -112,25 +122,38 @@ class Sample:
 
     def reach(self, runs: int) -> None:
         """At least FIRST, at most MOST. The pace is that of the latest, when whatever warms up is warm."""
-        done, wanted = len(self.runs), max(FIRST, min(MOST, runs))
-        if done >= wanted or self.failed:
-            return
-        seeds, began = range(self._seed + done, self._seed + wanted), time.perf_counter()
-        self.failed = self._asked(lambda: self.runs.extend(cast(Sampled, self._engine).sampled(self._case, seeds)))
-        self.pace = (time.perf_counter() - began) / len(seeds)
+        wanted = max(FIRST, min(MOST, runs))
+        while (done := len(self.runs)) < wanted and not self.failed:
+            first, began = self._seed + done, time.perf_counter()
+            seeds = range(first, first + self._at_once(wanted - done))
+            found = self._asked(partial(self._made, seeds))
+            if isinstance(found, Finding):
+                self.failed = found
+                return
+            self.runs += found
+            self.pace = (time.perf_counter() - began) / len(seeds)
+
+    def _made(self, seeds: Sequence[int]) -> list[Run]:
+        return as_runs(cast(Sampled, self._engine).sampled(self._case, seeds), seeds)
+
+    def _at_once(self, left: int) -> int:
+        """How many of the runs that are left to ask for in one question: equal parts of them."""
+        if self._asking.limit is None:
+            return left
+        most = self._asking.limit / PART / self.pace if self.pace else FIRST / 10
+        return math.ceil(left / math.ceil(left / max(1, most)))
 
     def finding(self) -> Finding:
-        seen = self.failed or self._asked(lambda: counted(self.runs))
-        if isinstance(seen, Finding):
-            return seen
-        check, case, dialect = self._check, self._case, self._engine.dialect
+        if self.failed and not (self.failed.status == "skipped" and self.runs):  # since another case of the check has broken
+            return self.failed
+        seen, check, case, dialect = counted(self.runs), self._check, self._case, self._engine.dialect
         status, detail = judged(seen, check, case, dialect, self._alpha)
         observed = {text: Fraction(n, seen.runs) for text, n in seen.texts.items()}
         distance = total_variation(observed, expected_law(case, dialect)) if status == "deviates" else Fraction(0)
         return Finding(check.id, case.name, "sampled", status, distance, detail, seen)
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
-        return asked(ask, self._check.id, self._case.name, "sampled")
+        return self._asking(ask, self._check.id, self._case.name, "sampled")
 
 
 def counted(runs: Sequence[Run]) -> Counted:
@@ -140,7 +163,7 @@ def counted(runs: Sequence[Run]) -> Counted:
     >>> counted([Run((0, 1)), Run((1, 0))]).pairs
     Counter({(0, 1): 1})
     """
-    texts = [tuple(map(int, run.tokens)) for run in runs]
+    texts = [run.tokens for run in runs]
     firsts = [text[:1] for text in texts]
     known = all(run.drafted is not None for run in runs), all(run.accepted is not None for run in runs)
     return Counted(
@@ -156,7 +179,8 @@ def judged(seen: Counted, check: Check, case: Case, dialect: Dialect, alpha: flo
     expected = expected_law(case, dialect)
     for text in sorted(seen.texts):
         if text not in expected:
-            return "deviates", f"the text {text} came {seen.texts[text]} times in {seen.runs}, and cannot"
+            why = impossible(text, case)
+            return "deviates", f"the text {text} came {seen.texts[text]} times in {seen.runs}, and cannot{': ' * bool(why)}{why}"
     for view in views(case.max_new_tokens):
         if wrong := _off(view, seen.texts, expected, alpha):
             return "deviates", wrong

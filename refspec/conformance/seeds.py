@@ -5,13 +5,16 @@ from functools import partial
 from typing import cast
 
 from refspec.conformance.adapter import Case, Engine, Sampled
-from refspec.conformance.checks import Finding, asked, require
+from refspec.conformance.answers import as_runs
+from refspec.conformance.asking import Asking
+from refspec.conformance.checks import require
+from refspec.conformance.findings import Finding
 
 CHECK, LEVEL = "same-seed", "sampled"
 SEEDS = range(20)  # that are asked for twice, the second time from the last to the first
 
 
-def same_seed(engine: Engine, cases: Sequence[Case]) -> Finding:
+def same_seed(engine: Engine, cases: Sequence[Case], asking: Asking | None = None) -> Finding:
     """What the longest of these cases that the engine takes shows.
 
     >>> from refspec.conformance.cases import CHECKS
@@ -21,16 +24,17 @@ def same_seed(engine: Engine, cases: Sequence[Case]) -> Finding:
     'conforms'
     """
     longest = sorted(cases, key=lambda case: -case.max_new_tokens)
-    found = (asked(partial(_twice, engine, case), CHECK, case.name, LEVEL) for case in longest)
+    ask = asking or Asking()
+    found = (ask(partial(_twice, engine, case), CHECK, case.name, LEVEL) for case in longest)
     none = Finding(CHECK, "any", LEVEL, "skipped", detail="it takes none of the cases of multi-round-law")
     return next((each for each in found if each.status != "skipped"), none)
 
 
 def _twice(engine: Engine, case: Case) -> Finding:
     require(case, engine.dialect)
-    first, again = (cast(Sampled, engine).sampled(case, seeds) for seeds in (SEEDS, SEEDS[::-1]))
+    first, again = (as_runs(cast(Sampled, engine).sampled(case, seeds), seeds) for seeds in (SEEDS, SEEDS[::-1]))
     for seed, one, other in zip(SEEDS, first, again[::-1], strict=True):
-        texts = tuple(one.tokens), tuple(other.tokens)
-        if texts[0] != texts[1]:
-            return Finding(CHECK, case.name, LEVEL, "deviates", detail=f"seed {seed} gave {texts[0]}, and then {texts[1]}")
+        if one.tokens != other.tokens:
+            why = f"seed {seed} gave {one.tokens}, and then {other.tokens}"
+            return Finding(CHECK, case.name, LEVEL, "deviates", detail=why)
     return Finding(CHECK, case.name, LEVEL, "conforms")

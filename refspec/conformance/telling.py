@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 
 from refspec.conformance.adapter import PLAIN, Case, Engine
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import FAILS, Finding, Report, smaller
+from refspec.conformance.checks import smaller
 from refspec.conformance.diagnosis import Diagnosis, diagnosed
 from refspec.conformance.expected import ORDER
+from refspec.conformance.findings import FAILS, Finding, Report
 from refspec.conformance.judges import said
 from refspec.conformance.replay import vectors
 
@@ -50,8 +51,11 @@ def lines(report: Report) -> Iterator[str]:
     yield f"{'deviates, and ' * deviates}{VERDICT[report.code]}"
 
 
-def failure(engine: Engine, report: Report) -> Iterator[str]:
-    """Of the first deviation: the smallest case in exact numbers; and of all of them together, which bug it is."""
+def failure(engine: Engine, report: Report, limit: float | None = None) -> Iterator[str]:
+    """Of the first deviation: the smallest case in exact numbers; and of all of them together, which bug it is.
+
+    limit: seconds to look for a smaller case.
+    """
     first = next((each for each in report.findings if each.status == "deviates"), None)
     if first is None:
         return
@@ -60,7 +64,7 @@ def failure(engine: Engine, report: Report) -> Iterator[str]:
         yield f"  {json.dumps({key: value for key, value in vectors()[first.case][1].items() if key != 'kills'})}"
     if report.level == "exact":
         check = CHECKS[first.check]
-        case = smaller(engine, check, next(each for each in check.cases if each.name == first.case))
+        case = smaller(engine, check, next(each for each in check.cases if each.name == first.case), limit)
         yield f"smallest case of {first.id}:"
         yield from (f"  {line}" for line in described(case))
     yield from (f"diagnosis: {line}" for line in diagnosis_of(report).lines())

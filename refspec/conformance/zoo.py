@@ -15,8 +15,8 @@ from typing import Any
 from refspec.conformance import replay, sampled
 from refspec.conformance.bugs import BUGS
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import Finding, Report
 from refspec.conformance.diagnosis import answer_of, diagnosed
+from refspec.conformance.findings import Finding, Report
 from refspec.conformance.gtest import blindness, seen_as, views
 from refspec.conformance.judges import expected_law
 from refspec.decoding.chance import seeded_generator
