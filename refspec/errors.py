@@ -103,8 +103,8 @@ class TapeExhausted(RefspecError):
     """A `Tape` was asked for more numbers than were written on it."""
 
 
-def reason(error: OSError | ValueError) -> str:
-    """Why the system refused, in its words and without its number; a ValueError is of a name that cannot be one.
+def reason(error: BaseException) -> str:
+    """Why it failed, in its own words: where the system refused, without its number.
 
     >>> from refspec.errors import reason
     >>> reason(FileNotFoundError(2, "No such file or directory", "a.txt"))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from refspec.errors import BadConfig, RefspecError, reason
+from refspec.errors import BadArgument, BadConfig, RefspecError, reason
 
 MIB = 1 << 20
 SETTINGS = 4 * MIB  # the most of a file of settings; the largest published ones have about 1 MiB
@@ -71,6 +71,25 @@ def read_bytes(path: Path, most: int = SETTINGS, kind: Kind = BadConfig) -> byte
             return at_most(file, most, str(path), kind)
     except OSError as error:
         raise kind(f"{path} cannot be read ({reason(error)})") from None
+
+
+def require_writable(path: Path) -> None:
+    """Raises BadArgument where it cannot be written: before the work, not after it, and without a change to what is there.
+
+    >>> from pathlib import Path
+    >>> from refspec.files import require_writable
+    >>> require_writable(Path("."))
+    Traceback (most recent call last):
+    refspec.errors.BadArgument: . cannot be written (Is a directory); give a file in a folder that is there
+    """
+    try:
+        there = path.exists() or path.is_symlink()
+        with path.open("ab"):
+            pass
+        if not there:
+            path.unlink()
+    except (OSError, ValueError) as error:
+        raise BadArgument(f"{path} cannot be written ({reason(error)}); give a file in a folder that is there") from None
 
 
 def at_most(file: BinaryIO, most: int, name: str, kind: Kind) -> bytes:

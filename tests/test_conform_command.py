@@ -10,6 +10,7 @@ import pytest
 
 from refspec.cli.main import main
 from refspec.conformance import kit
+from refspec.conformance.adapter import Dialect
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.findings import Finding, Report
 from refspec.conformance.own import Own
@@ -41,6 +42,18 @@ def breaks(case, generator):
 def quits(case, generator):
     raise SystemExit(0)
 
+def prints(case, generator):
+    print("drafting")
+    return right._run(case, generator)
+
+class NoMethod:
+    dialect = Dialect("no method", draws_intercepted=True)
+
+class NoDialect:
+    dialect = {"name": "mine"}
+
+no_method, no_dialect = NoMethod(), NoDialect()
+talks = ByGenerator(prints, Dialect("talks", draws_intercepted=True))
 broken = ByGenerator(breaks, Dialect("broken", "1.2", draws_intercepted=True))
 quitter = ByGenerator(quits, Dialect("quitter", draws_intercepted=True))
 lossy = ByGenerator(breaks, Dialect("lossy", draws_intercepted=True, lossy=True))
@@ -103,6 +116,8 @@ def test_json_and_junit(engines: Path, tmp_path: Path, capsys: pytest.CaptureFix
         ("{file}:rigth", "did you mean right?"),
         ("{file}:number", "without a dialect"),
         ("{file}:mute", "allows no"),
+        ("{file}:no_method", "NoMethod without answered(), which the exact level asks for"),
+        ("{file}:no_dialect", "whose dialect is {'name': 'mine'}"),
     ],
 )
 def test_a_wrong_adapter_is_one_line(adapter: str, message: str, engines: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +125,24 @@ def test_a_wrong_adapter_is_one_line(adapter: str, message: str, engines: Path, 
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_what_an_engine_prints_is_no_part_of_the_report(engines: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conform", "--adapter", f"{engines}:talks", "--level", "exact", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["code"] == 0
+    assert "drafting" in said.err
+
+
+@pytest.mark.parametrize("values", [{"name": 7}, {"version": 1.2}, {"seeds_in": 1}, {"warps": []}, {"merge_from": "5"}])
+def test_a_dialect_of_the_wrong_types_is_refused(values: Any) -> None:
+    with pytest.raises(BadArgument, match=r"it is a (str|bool|tuple|int)"):
+        Dialect(**{"name": "mine", **values})
+
+
+def test_no_engine_can_change_the_rows() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        CHECKS["one-round-law"].cases[0].target.by_context[()][0] = 1
 
 
 def known(tmp_path: Path, **changes: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from refspec.errors import BadArgument, BadWeights
+from refspec.errors import BadArgument, BadWeights, reason
 from refspec.files import is_there, require_regular
 from weights_tools.errors import CannotWrite
 
@@ -27,8 +27,8 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except MemoryError:
         raise
     except Exception as error:  # each library has its own for a full disk; PyTorch's hides the one that it came from
-        reason = error.__context__ if isinstance(error.__context__, OSError) else error
-        raise CannotWrite(f"{path} cannot be written ({reason}); what was there before is kept") from error
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise CannotWrite(f"{path} cannot be written ({reason(cause)}); what was there before is kept") from error
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -35,6 +35,7 @@ from weights_tools.texts import opened
 from weights_tools.torch_llama import Caches, TorchLlama, load_torch_llama
 
 ANSWERS = ((0.0, 4), (1.0, 3), (0.7, 1))  # temperatures of answers, and how often each of eight
+HOPELESS = 1000  # answers in a row that are too short, after which there will be no others
 QUESTIONS = (1.0, 0.8)  # temperatures of the questions that the target writes
 
 OPENINGS = (
@@ -150,7 +151,13 @@ def collect(target: Path, out: Path, settings: CollectSettings, prompts: Sequenc
     longest = len(frame.before) + opening + settings.question + len(frame.after) + settings.answer
     if longest > network.config.context:
         raise BadArgument(f"question and answer take up to {longest} tokens; {target.name} can see {network.config.context}")
-    prompts = [each for each in prompts if len(tokenizer.encode(each)) <= settings.question]
+    given = prompts
+    prompts = [each for each in given if len(tokenizer.encode(each)) <= settings.question]
+    if given and not prompts:
+        raise BadArgument(f"question is {settings.question}, and none of the {len(given)} prompts is as short; give more")
+    if len(prompts) < len(given):
+        print(f"{len(given) - len(prompts)} of {len(given)} prompts are left out: they have more than {settings.question} tokens "
+              "(--question)", flush=True)  # fmt: skip
     collection = Collection(out, {"target": target.name, "seed": settings.seed, "prompts": len(prompts)})
     waiting = (n for n in _numbers() if n not in collection.done)
     counts = collection.counts()
@@ -181,13 +188,17 @@ def written(
     """Texts as they are completed; the next one in line takes a finished one's place."""
     caches = Caches(network.config, len(texts), longest, network.lm_head.weight.dtype)
     chosen = [-1] * len(texts)  # what each text's last step picked
+    short = 0  # answers in a row that were left out
     while True:
         for i, text in enumerate(texts):
             if not text.forced and chosen[i] >= 0:
                 advance(text, chosen[i], frame, settings)
             if not text.forced:  # complete
                 if len(text.tokens) - text.answer_start >= settings.least:
+                    short = 0
                     yield text
+                elif (short := short + 1) == HOPELESS:
+                    raise BadArgument(f"least is {settings.least}, and the last {short} answers had fewer tokens; give less")
                 texts[i] = begun(next(waiting), tokenizer, frame, prompts, settings.seed)
                 caches.lengths[i] = 0
         fed = [text.forced.popleft() for text in texts]

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from refspec.errors import BadWeights
+from refspec.errors import BadWeights, reason
 from weights_tools.digest import check_digest
 from weights_tools.errors import FetchFailed, MissingLibrary, what_to_do
 
@@ -38,9 +38,9 @@ def download_repository(repository: str, folder: Path) -> None:
     except (BadWeights, FetchFailed):
         raise
     except Exception as error:  # the hub's client raises its own errors, those of its HTTP library and OSError
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        remedy = what_to_do(reason, "check the name and the network")
-        raise FetchFailed(f"cannot fetch {repository} from the Hugging Face hub: {reason}; {remedy}") from error
+        why = reason(error).strip().partition("\n")[0]
+        remedy = what_to_do(why, "check the name and the network")
+        raise FetchFailed(f"cannot fetch {repository} from the Hugging Face hub: {why}; {remedy}") from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's notes about the download
     for name, sha256 in files.items():
         if not (folder / name).is_file():

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from refspec.errors import BadArgument, BadTokenizer, UnsupportedModel, VocabularyMismatch
+from refspec.errors import BadArgument, BadTokenizer, UnsupportedModel, VocabularyMismatch, reason
 from refspec.files import require_regular
 from refspec.transformer.config import GPT2Config, read_config
 from refspec.transformer.weights import Checkpoint
@@ -103,7 +103,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exceptions
-        raise BadTokenizer(f"{path} cannot be read ({error})") from None
+        raise BadTokenizer(f"{path} cannot be read ({reason(error)})") from None
     tokenizer.no_truncation()  # which would cut the corpus short
     tokenizer.no_padding()
     return tokenizer

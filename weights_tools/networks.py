@@ -16,7 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from refspec.errors import BadArgument, BadWeights
+from refspec.errors import BadArgument, BadWeights, reason
 from refspec.transformer.config import GPT2Config, read_config
 from refspec.transformer.weights import tensor_headers
 from weights_tools.checkpoint import replace_atomically
@@ -112,7 +112,7 @@ def by_transformers(folder: Path) -> ByTransformers:
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     except Exception as error:  # of any kind
-        raise BadWeights(f"{folder}: transformers cannot load it ({error})") from error
+        raise BadWeights(f"{folder}: transformers cannot load it ({reason(error)})") from error
     model, found = loaded
     if found["missing_keys"]:  # it would be filled with random numbers
         raise BadWeights(f"{folder} lacks the tensor {min(found['missing_keys'])}; fetch the model again")

@@ -40,6 +40,10 @@ def count_table(target: Path, folders: Sequence[Path], out: Path, settings: Tabl
     vocab_size = max(tokenizer.token_map.values()) + 1 if tokenizer else len(head)
     table = count(texts, orders=settings.orders, vocab_size=vocab_size, least=settings.least)
     counted = sum(len(text.tokens) for text in texts)
+    if not any(len(order.keys) for order in table.orders):
+        most = np.bincount(np.concatenate([text.tokens for text in texts])).max()
+        raise BadArgument(f"least is {settings.least}, and of {counted} tokens none came more than {most} times, so that nothing "
+                          f"would be kept; give {most} or less, or more text")  # fmt: skip
     with staged(out) as (folder, _):
         write_table(folder, table, {"target": target.name, "texts": len(texts), "tokens": counted})
     return table, counted

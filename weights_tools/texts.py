@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from refspec.errors import BadArgument, BadWeights
+from refspec.errors import BadArgument, BadWeights, reason
 from refspec.files import read_json
 
 
@@ -29,4 +29,4 @@ def opened(path: Path, framework: str) -> Iterator[Any]:
         with safe_open(path, framework) as file:
             yield file
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise BadWeights(f"{path} is damaged ({error}); delete it, and collect again") from None
+        raise BadWeights(f"{path} is damaged ({reason(error)}); delete it, and collect again") from None

@@ -156,6 +156,8 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
         else:
             write_eagle(out, module, ids, target_folder.name, target.config, made_of)
 
+    if settings.depths > 1 and settings.steps - 1 < settings.shallow * settings.steps:
+        print(f"all {settings.steps} steps train the first guess alone; lower --shallow, or give more --steps", flush=True)
     task = Task("step", settings.steps, module, parts, learn, evaluate, measure="tokens_a_call", sign=1, save=save, newest=0.05)
     start = evaluate()
     print("before training:", {name: round(value, 4) for name, value in start.items()}, flush=True)

@@ -5,7 +5,7 @@ import argparse
 from refspec.bench.calibrate import STEADY, Calibration, Figure, calibrate, head_of
 from refspec.bench.measure import Pair
 from refspec.cli.exits import MISTAKE, SUCCESS, complain
-from refspec.errors import BadArgument
+from refspec.errors import BadArgument, reason
 from refspec.models.drafts import best_for
 from refspec.models.profiles import conditions, path_of, profile_for
 
@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)  # before the first second is spent
     except OSError as error:
-        raise BadArgument(f"{path.parent} cannot be made ({error.strerror}); set REFSPEC_HOME to a folder of yours") from None
+        raise BadArgument(f"{path.parent} cannot be made ({reason(error)}); set REFSPEC_HOME to a folder of yours") from None
     print(about, flush=True)
     found = calibrate(pair.model, pair.draft, profile_for(pair.model), about, heads)
     print(table(found))

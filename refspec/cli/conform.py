@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +13,20 @@ from refspec.conformance.adapter import Engine
 from refspec.conformance.child import Child
 from refspec.conformance.findings import Report
 from refspec.conformance.kit import Expected, conform, engine_of, known_deviations, with_known
+from refspec.conformance.limits import require_limit
 from refspec.conformance.telling import as_json, as_junit, diagnosis_of, failure, lines
+from refspec.files import require_writable
 
 
 def run(options: argparse.Namespace) -> int:
+    require_limit(options.limit)
+    if options.junit:
+        require_writable(Path(options.junit))
     known = known_deviations(Path(options.xfail)) if options.xfail else ()
     if options.program is None:
-        return put_to(engine_of(options.adapter), known, options)
+        with redirect_stdout(sys.stderr):
+            engine = engine_of(options.adapter)
+        return put_to(engine, known, options)
     child = Child(options.program, options.limit)
     try:
         return put_to(child, known, options)
@@ -27,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
 
 def put_to(engine: Engine, known: Sequence[Expected], options: argparse.Namespace) -> int:
     levels = engine.dialect.levels if options.level == "all" else (options.level,)
-    reports = [with_known(conform(engine, level, options.budget, options.limit), known) for level in levels]
+    with redirect_stdout(sys.stderr):  # what the engine prints is no part of the report
+        reports = [with_known(conform(engine, level, options.budget, options.limit), known) for level in levels]
     if options.junit:
         Path(options.junit).write_text(as_junit(_together(reports)), encoding="utf-8")
     if options.json:
@@ -42,7 +52,9 @@ def put_to(engine: Engine, known: Sequence[Expected], options: argparse.Namespac
 def tell(engine: Engine, report: Report, limit: float) -> None:
     for line in lines(report):
         print(line, flush=True)
-    for line in failure(engine, report, limit):
+    with redirect_stdout(sys.stderr):
+        told = list(failure(engine, report, limit))
+    for line in told:
         print(line, flush=True)
     if report.code == 2:
         complain("the engine or its adapter broke; the reasons stand above")

@@ -13,6 +13,7 @@ from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.lm import Tokens
 from refspec.decoding.loop import rounds
 from refspec.errors import BadArgument
+from refspec.files import require_writable
 from refspec.models.activations import write_activations
 from refspec.models.model import load
 from refspec.numeric import whole
@@ -20,6 +21,7 @@ from refspec.numeric import whole
 
 def run(options: argparse.Namespace) -> int:
     whole("rounds", options.rounds, 0)
+    require_writable(Path(options.out))
     tokens = ids(options.ids)
     cache = cache_after(options.rounds, options.model, tokens) if options.rounds else {}
     modules = write_activations(Path(options.out), options.model, np.array(tokens), cache)

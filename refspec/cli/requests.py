@@ -11,7 +11,7 @@ from reprlib import repr as short
 from typing import Any, BinaryIO
 
 from refspec.decoding.lm import Tokens
-from refspec.errors import BadArgument, did_you_mean
+from refspec.errors import BadArgument, did_you_mean, reason
 from refspec.files import MIB, at_most, in_words, strict_json
 from refspec.models.chat import Messages, as_messages
 
@@ -119,10 +119,11 @@ def opened(name: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer  # bytes: what a console's encoding is must not matter
         return
     try:
-        with Path(name).open("rb") as file:
-            yield file
-    except OSError as error:
-        raise BadArgument(f"{name} cannot be read ({error.strerror})") from None
+        file = Path(name).open("rb")  # noqa: SIM115
+    except (OSError, ValueError) as error:
+        raise BadArgument(f"{name} cannot be read ({reason(error)})") from None
+    with file:
+        yield file
 
 
 def called(name: str) -> str:

@@ -13,7 +13,8 @@ from refspec.cli.generate import SETTINGS, prompt_of, show
 from refspec.cli.output import figures
 from refspec.cli.requests import Request
 from refspec.decoding.verify import RULES
-from refspec.errors import BadArgument
+from refspec.errors import BadArgument, reason
+from refspec.files import require_writable
 from refspec.models.model import Model
 from refspec.trace import page
 from refspec.trace.passes import Pass, watched
@@ -22,7 +23,8 @@ from refspec.trace.passes import Pass, watched
 def run(options: argparse.Namespace) -> int:
     if options.prompt is not None and options.file is not None:
         raise BadArgument("PROMPT and --file are two ways to give a prompt; use one of them")
-    path = writable(options.html)
+    path = Path(options.html)
+    require_writable(path)
     settings = {name: getattr(options, name) for name in SETTINGS}
     request = Request(prompt_of(options), settings, options.stop, options.chat)
     log: list[Pass] = []
@@ -35,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         path.write_text(made, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise BadArgument(f"{path} could not be written ({error.strerror}); the text is above") from None
+        raise BadArgument(f"{path} could not be written ({reason(error)}); the text is above") from None
     print(f"{path}: {counted(len(output.rounds), 'round')}; open it in a browser", file=sys.stderr)
     return INTERRUPTED if output.finish_reason == "interrupted" else SUCCESS
 
@@ -44,18 +46,3 @@ def watching(engine: Engine, log: list[Pass]) -> Engine:
     """The same, whose passes are written to the log."""
     drafter = watched(engine.drafter, "draft", log) if isinstance(engine.drafter, Model) else engine.drafter
     return replace(engine, model=watched(engine.model, "target", log), drafter=drafter)
-
-
-def writable(name: str) -> Path:
-    """The file, which can be written: found out before a token is generated, and without a change to what is there."""
-    path = Path(name)
-    try:
-        there = path.exists() or path.is_symlink()
-        with path.open("ab"):
-            pass
-        if not there:
-            path.unlink()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadArgument(f"{name} cannot be written ({reason}); give a file in a folder that is there") from None
-    return path

@@ -8,11 +8,12 @@ An engine in Python that draws from a NumPy-like generator needs none of this wr
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from refspec.arrays import Array
+from refspec.brief import short
 from refspec.conformance.taped import TapedGenerator
 from refspec.decoding.chance import seeded_generator
 from refspec.decoding.lm import TableLM, Tokens
@@ -81,6 +82,10 @@ class Dialect:
     merge_from: int = 5
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            given, kind = getattr(self, each.name), type(each.default) if each.name != "name" else str
+            if type(given) is not kind:
+                raise BadArgument(f"a dialect's {each.name} is {short(given)}; it is a {kind.__name__}")
         for name, allowed in CHOICES.items():
             given = getattr(self, name)
             if wrong := [each for each in (given if isinstance(given, tuple) else (given,)) if each not in allowed]:
@@ -91,6 +96,12 @@ class Dialect:
         """The levels that it can be tested at, the highest first."""
         ways = (self.uniforms_in, self.draws_intercepted, self.seeds_in)
         return tuple(level for level, way in zip(LEVELS, ways, strict=True) if way)
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """The method that each level asks for."""
+        asked = ("replay" if self.uniforms_in == "texts" else "verify", "answered", "sampled")
+        return {level: method for level, method in zip(LEVELS, asked, strict=True) if level in self.levels}
 
     @property
     def seeds_only(self) -> bool:

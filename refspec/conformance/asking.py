@@ -7,7 +7,7 @@ from typing import Any
 from refspec.conformance.adapter import EngineDied, Skip
 from refspec.conformance.findings import Finding
 from refspec.conformance.limits import TookTooLong, in_seconds, within
-from refspec.errors import RefspecError
+from refspec.errors import RefspecError, refused
 
 PATIENCE = 600.0  # seconds of an engine that came to nothing, after which nothing more is asked
 
@@ -35,7 +35,7 @@ class Asking:
             why = f"not asked: the engine has taken {in_seconds(PATIENCE)} for what came to nothing"
             return Finding(check, case, level, "skipped", detail=why)
         if check in self._ended:
-            return Finding(check, case, level, "skipped", detail=f"not asked, since {self._ended[check]!r} never ended")
+            return Finding(check, case, level, "skipped", detail=f"not asked: the engine broke in {self._ended[check]!r}")
         began = time.monotonic()
         found = asked(ask, check, case, level, self.limit)
         if isinstance(found, Finding) and found.ended:
@@ -65,5 +65,5 @@ def asked(ask: Callable[[], Any], check: str, case: str, level: str, limit: floa
 
 def told(error: BaseException) -> str:
     """An error in one line; ours say what was given and what to do, of others the kind tells as much as the text."""
-    first = (str(error).splitlines() or [""])[0]
-    return first if isinstance(error, RefspecError) else f"{type(error).__name__}: {first}"
+    first = ((refused(error) if isinstance(error, OSError) else str(error)).splitlines() or [""])[0]
+    return first if isinstance(error, RefspecError) else f"{type(error).__name__}{': ' * bool(first)}{first}"

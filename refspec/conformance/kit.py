@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from refspec.brief import short
 from refspec.conformance import checks, replay, sampled
-from refspec.conformance.adapter import LEVELS, Engine
+from refspec.conformance.adapter import LEVELS, Dialect, Engine
+from refspec.conformance.asking import told
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.findings import FAILS, Finding, Report
-from refspec.conformance.limits import LIMIT
+from refspec.conformance.limits import LIMIT, require_limit
 from refspec.errors import BadArgument, RefspecError, did_you_mean
-from refspec.files import strict_json
+from refspec.files import read_text, strict_json
 from refspec.numeric import number
 
 LEVEL: Mapping[str, Callable[..., Report]] = {
@@ -38,8 +40,8 @@ def conform(
     'exact'
     """
     number("budget", budget, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0")
-    if limit is not None:
-        number("limit", limit, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0")
+    require_engine(engine)
+    require_limit(limit)
     possible = [each for each in engine.dialect.levels if each in LEVEL]
     if level is None and not possible:
         raise BadArgument(f"{engine.dialect.name} allows no level; its dialect sets uniforms_in, draws_intercepted or seeds_in")
@@ -70,10 +72,29 @@ def engine_of(name: str) -> Engine:
     except RefspecError:
         raise
     except (Exception, SystemExit) as error:  # whatever the adapter's own code raises, a syntax error too
-        raise BadArgument(f"adapter is {name!r}, which cannot be made ({type(error).__name__}: {error})") from error
-    if not hasattr(engine, "dialect"):
-        raise BadArgument(f"adapter is {name!r}, a {type(engine).__name__} without a dialect; see docs/conformance.md")
+        raise BadArgument(f"adapter is {name!r}, which cannot be made ({told(error)})") from error
+    require_engine(engine, f"adapter is {name!r}, ")
     return engine
+
+
+def require_engine(engine: Any, name: str = "the engine is ") -> None:
+    """Raises BadArgument unless it has a `Dialect`, and the methods which that promises. name: how the message begins.
+
+    >>> from refspec.conformance.kit import require_engine
+    >>> require_engine(3)
+    Traceback (most recent call last):
+    ...
+    refspec.errors.BadArgument: the engine is an int without a dialect; docs/conformance.md says what an engine has
+    """
+    kind, dialect = type(engine).__name__, getattr(engine, "dialect", None)
+    name += f"a{'n' * (kind[0] in 'aeiouAEIOU')} {kind} "
+    if dialect is None:
+        raise BadArgument(f"{name}without a dialect; docs/conformance.md says what an engine has")
+    if not isinstance(dialect, Dialect):
+        raise BadArgument(f"{name}whose dialect is {short(dialect)}; it is a refspec.conformance.adapter.Dialect")
+    for level, method in dialect.methods.items():
+        if not callable(getattr(engine, method, None)):
+            raise BadArgument(f"{name}without {method}(), which the {level} level asks for; its dialect says that it has it")
 
 
 def _from_module(name: str) -> Any:
@@ -134,8 +155,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 def known_deviations(path: Path) -> tuple[Expected, ...]:
     """Of a JSON file: a list of objects with id, versions, link, reason, and level where they are of one only."""
     try:
-        entries = strict_json(path.read_text(encoding="utf-8"))
+        entries = strict_json(read_text(path, kind=BadArgument))
         found = tuple(Expected(**each) for each in entries)
+    except BadArgument:
+        raise
     except (ValueError, TypeError) as error:
         raise BadArgument(
             f"{path} is no list of known deviations ({error}); each has an id, versions, a link and a reason"

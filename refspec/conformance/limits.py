@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
+from refspec.numeric import number
+
 Result = TypeVar("Result")
 
 LIMIT = 120.0  # seconds for one case
@@ -63,6 +65,12 @@ def within(seconds: float | None, ask: Callable[[], Result]) -> Result:
     if alarm.rang:
         raise TookTooLong
     return found
+
+
+def require_limit(limit: float | None) -> None:
+    """Raises BadArgument unless it is a number of seconds, or None."""
+    if limit is not None:
+        number("limit", limit, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0")
 
 
 def _can_ring() -> bool:

@@ -58,6 +58,7 @@ class TableLM:
         self._longest = max(len(context) for context in self._rows)
         self.vocab_size = len(self._rows[()])
         for context, row in self._rows.items():
+            row.setflags(write=False)  # who reads them by `by_context` cannot change the model
             if len(row) != self.vocab_size:
                 raise BadProbabilities(
                     f"the row of context {context} has {len(row)} entries where that of () has {self.vocab_size}"

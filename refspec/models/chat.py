@@ -16,7 +16,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from refspec.errors import BadArgument, BadTokenizer
+from refspec.errors import BadArgument, BadTokenizer, reason
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -139,7 +139,7 @@ def _answered(asked: bytes) -> dict[str, str]:
     except subprocess.TimeoutExpired:
         return {"error": f"it took more than {CLOCK_SECONDS} seconds"}
     except OSError as error:
-        return {"error": f"no process for it can be started ({error.strerror})"}
+        return {"error": f"no process for it can be started ({reason(error)})"}
     if -done.returncode == getattr(signal, "SIGXCPU", None):
         return {"error": f"it took more than {SECONDS} seconds"}
     try:

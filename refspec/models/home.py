@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from refspec.errors import BadArgument, ModelNotFound, did_you_mean
+from refspec.errors import BadArgument, ModelNotFound, did_you_mean, reason
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def find(name: str | Path) -> Path:
         if fetched.is_dir():
             return fetched
     except (OSError, RuntimeError) as error:  # a name too long for a path, ~ without a home
-        raise ModelNotFound(f"{name} cannot be a folder ({error})") from None
+        raise ModelNotFound(f"{name} cannot be a folder ({reason(error)})") from None
     if str(name) in KNOWN:
         raise ModelNotFound(f"{name} is not on this machine ({fetched}); run: python -m weights_tools fetch {name}")
     known = [*EMBEDDED, *EMBEDDED_DRAFTS, *KNOWN]

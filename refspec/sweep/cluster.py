@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from refspec.errors import BadArgument
+from refspec.errors import BadArgument, reason
 from refspec.sweep.cell import Row, run
 from refspec.sweep.plan import Cell
 
@@ -36,7 +36,7 @@ class Cluster:
                 client = distributed.Client(self.scheduler, timeout=SECONDS)
             except (OSError, ValueError, TimeoutError) as error:
                 raise BadArgument(
-                    f"scheduler is {self.scheduler}, where none answers ({error}); start one: dask scheduler"
+                    f"scheduler is {self.scheduler}, where none answers ({reason(error)}); start one: dask scheduler"
                 ) from None
             with client:
                 yield client

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from refspec.errors import BadArgument
+from refspec.errors import BadArgument, reason
 from refspec.sweep.cell import Row
 from refspec.sweep.plan import Cell, Plan, digest
 
@@ -59,7 +59,7 @@ def there(plan: Plan, out: Path) -> dict[str, bool]:
     try:
         data = out.read_bytes()
     except OSError as error:
-        raise BadArgument(f"{out} cannot be read ({error.strerror})") from None
+        raise BadArgument(f"{out} cannot be read ({reason(error)})") from None
     whole = data[: data.rfind(b"\n") + 1]
     found: dict[str, bool] = {}
     for number, line in enumerate(whole.splitlines(), 1):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refspec.arrays import Array
-from refspec.errors import BadWeights, ModelNotFound
+from refspec.errors import BadWeights, ModelNotFound, reason
 from refspec.files import SETTINGS, in_words, is_there, read_json, require_regular, strict_json
 from refspec.transformer.mapping import let_go, mapped
 
@@ -79,7 +79,7 @@ def file_headers(path: Path, remedy: str = "fetch the model again") -> dict[str,
             file.seek(8)
             header = strict_json(file.read(length))
     except (SafetensorError, OSError, ValueError) as error:
-        raise BadWeights(f"{path} is damaged ({error}); {remedy}") from None
+        raise BadWeights(f"{path} is damaged ({reason(error)}); {remedy}") from None
     header.pop("__metadata__", None)
     return {
         name: Header(entry["dtype"], tuple(entry["shape"]), path, 8 + length + entry["data_offsets"][0])

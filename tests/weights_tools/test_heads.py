@@ -14,6 +14,7 @@ import pytest
 from folders import LLAMA, write_folder
 
 import refspec
+from refspec.errors import BadArgument
 from refspec.models.eagle_drafter import eagle_drafter
 
 pytestmark = pytest.mark.peers
@@ -177,6 +178,16 @@ def test_a_table_is_counted_from_the_text(folder: Path, text: Path, tmp_path: Pa
     assert sum(each.drafted for each in out.rounds) > 0
 
 
+def test_a_collection_that_keeps_nothing_ends(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from weights_tools import collect
+    from weights_tools.settings import CollectSettings
+
+    monkeypatch.setattr(collect, "HOPELESS", 1)
+    settings = CollectSettings(tokens=10_000, texts=50, question=6, answer=12, least=12)
+    with pytest.raises(BadArgument, match="least is 12, and the last 1 answers had fewer tokens"):
+        collect.collect(folder, tmp_path / "short", settings)
+
+
 def test_what_cannot_be_is_refused_in_one_line(folder: Path, text: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
@@ -192,6 +203,9 @@ def test_what_cannot_be_is_refused_in_one_line(folder: Path, text: Path, tmp_pat
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "collection.json").write_text('{"target": "target"}')
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(2 * '{"category": "long", "prompt": "far too long for a question of six tokens"}\n')
+    collecting = ["collect", "--target", folder, "--out", tmp_path / "y", "--tokens", "100", *SMALL]
     asked = {
         "which holds other files": ["table", "--target", folder, "--text", text, "--out", mine],
         "is damaged": ["table", "--target", folder, "--text", torn, "--out", tmp_path / "x"],
@@ -210,6 +224,8 @@ def test_what_cannot_be_is_refused_in_one_line(folder: Path, text: Path, tmp_pat
         "tokens is 0; it is at least 1": ["collect", "--target", folder, "--out", tmp_path / "x", "--tokens", "0"],
         "0 texts, and at least 20 are needed": ["train-head", "--target", folder, "--text", empty, "--out", tmp_path / "x"],
         "kind is eagel; it is eagle": [*training, "--out", tmp_path / "x", "--kind", "eagel"],
+        "none came more than": ["table", "--target", folder, "--text", text, "--out", tmp_path / "x", "--least", "99999"],
+        "none of the 2 prompts is as short": [*collecting, "--prompts", prompts],
         "no texts; `collect` some first": ["table", "--target", folder, "--text", empty, "--out", tmp_path / "x"],
     }
     for message, arguments in asked.items():

@@ -23,7 +23,8 @@ from weights_tools.settings import (
 WHOLE = (1, 2, 10**6), (0, -1, math.inf, math.nan)
 ALLOWED_AND_NOT: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     **dict.fromkeys("steps rounds layers width heads context sequences passes batch evaluate_every patience".split(), WHOLE),
-    **dict.fromkeys("tokens texts question answer least words".split(), WHOLE),
+    **dict.fromkeys("tokens texts question answer least".split(), WHOLE),
+    "words": ((2, 10**6), (1, math.nan)),
     "orders": ((1, 8), (0, 9)),
     "kind": (("eagle", "mlp"), ("", "Eagle", "eagle2")),
     "depths": ((1, 6), (0, 7)),
