@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chat_templates import DATE, HELLO, SMALL, TOKENS
+from chat_templates import DATE, HELLO, SMALL, TOKENS, answered_here
 from folders import BEGIN_ID, write_folder, write_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +19,20 @@ from refspec.models.chat import as_date, as_messages, render
 from refspec.models.tokenizer import Tokenizer
 
 
-def test_small_templates_say_what_they_are_meant_to() -> None:
-    """A few of them, since each costs the start of a process; the `peers` tests render all."""
-    for template in list(SMALL)[:14:2]:
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "_answered", answered_here)
+
+
+@pytest.mark.parametrize("template", SMALL)
+@pytest.mark.usefixtures("in_this_process")
+def test_small_templates_say_what_they_are_meant_to(template: str) -> None:
+    assert render(template, HELLO, tokens=TOKENS, date=DATE) == SMALL[template]
+
+
+def test_so_they_do_in_a_process_of_their_own() -> None:
+    """A few of them, since each costs its start; the `peers` tests render all."""
+    for template in list(SMALL)[:14:4]:
         assert render(template, HELLO, tokens=TOKENS, date=DATE) == SMALL[template]
 
 
@@ -37,17 +48,17 @@ def test_small_templates_say_what_they_are_meant_to() -> None:
             "{% for i in range(9999) %}{% for j in range(9999) %}xxxxxxxx{% endfor %}{% endfor %}",
             "more than 1,000,[0-9]+ characters",
         ),
-        ("{{ 9 ** (9 ** 9) }}", "2 seconds"),
+        ("{{ 9 ** (9 ** 9) }}", "1 seconds"),
         (
             "{% for i in range(9999) %}{% for j in range(9999) %}{% for k in range(9999) %}{% endfor %}{% endfor %}{% endfor %}",
-            "2 sec",
+            "1 sec",
         ),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "nested too deeply"),
         ("{{ raise_exception('x' * 10000) }}", "xxx"),
     ],
 )
 def test_work_without_end_is_ended_in_one_line(template: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "SECONDS", 2)
+    monkeypatch.setattr(chat, "SECONDS", 1 if "1 sec" in said else 10)
     pytest.importorskip("resource", reason="the system has no limits on a process")
     started = time.perf_counter()
     with pytest.raises(BadTokenizer, match=rf"^the chat template failed: .*{said}") as error:
@@ -88,6 +99,7 @@ def test_variables_are_what_json_has(variables: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["sep_token", "cls_token", "mask_token", "image_token", "eos_token"])
+@pytest.mark.usefixtures("in_this_process")
 def test_special_tokens_are_known_whichever_file_names_them(name: str, tmp_path: Path) -> None:
     write_tokenizer(tmp_path)
     settings, more = tmp_path / "tokenizer_config.json", tmp_path / "special_tokens_map.json"
