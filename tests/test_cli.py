@@ -927,6 +927,7 @@ def test_models_lists_what_is_known_and_what_is_on_disk(run: Run, tmp_path: Path
 
 def test_demo_needs_nothing_and_shows_what_it_promises(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("refspec.cli.demo.RUNS", 2)
     code, painted, err = run("demo")
     out = without_colours(painted)
     assert (code, err) == (0, "")
@@ -966,6 +967,7 @@ def test_the_window_is_the_first_that_is_most_like_all() -> None:
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_demo_fits_the_terminal_and_takes_gamma_and_seed(run: Run, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("refspec.cli.demo.RUNS", 1)
+    monkeypatch.setattr("refspec.cli.demo.NEW_TOKENS", 80)
     monkeypatch.setenv("COLUMNS", str(columns))
     out = run("demo", "--gamma", 12, "--seed", 2)[1]
     told = out[out.index("Two draws from") :]
@@ -978,6 +980,7 @@ def test_demo_fits_the_terminal_and_takes_gamma_and_seed(run: Run, columns: int,
 
 def test_demo_says_the_same_text_every_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("refspec.cli.demo.RUNS", 1)
+    monkeypatch.setattr("refspec.cli.demo.NEW_TOKENS", 40)
     first, second = (re.sub(r"(?s)tokens took.*", "", run("demo")[1]) for _ in range(2))
     assert first == second
 
