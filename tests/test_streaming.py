@@ -108,7 +108,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, refspec.Model]
     """A random model behind each tokenizer."""
     made = {}
     for seed, (name, write) in enumerate(KINDS.items()):
-        folder = write_folder(tmp_path_factory.mktemp(name), {**LLAMA, "vocab_size": 320}, seed=seed, tokenizer=False)
+        folder = write_folder(tmp_path_factory.mktemp(name), {**LLAMA, "vocab_size": 320, "num_hidden_layers": 1}, seed=seed, tokenizer=False)
         made[name] = refspec.load(write(folder))
     return made
 

@@ -1,5 +1,6 @@
 """Ctrl-C anywhere: a pass that is broken off at any line leaves a cache that goes on to give a fresh prefill's answers."""
 
+import copy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,11 +61,12 @@ def wrong_answers(model: refspec.Model, make_lm: Any = CachedLM, make_cache: Any
     layers, heads, _, width = model.network.new_cache().keys.shape
     at, left = 0, True
     while left:
+        broken_off = make_lm(model.network, Sampling())
+        broken_off.cache = make_cache(layers, heads, width, model.network.dtype, capacity=4)
+        broken_off.probs(FIRST)
+        left = interrupted(lambda broken_off=broken_off: broken_off.probs(SECOND), at)
         for tokens in AFTER:
-            asking = make_lm(model.network, Sampling())
-            asking.cache = make_cache(layers, heads, width, model.network.dtype, capacity=4)
-            asking.probs(FIRST)
-            left = interrupted(lambda asking=asking: asking.probs(SECOND), at)
+            asking = copy.deepcopy(broken_off, {id(model.network): model.network})  # all that it remembers
             try:
                 wrong = None if np.array_equal(asking.probs(tokens, last=2), fresh[tokens]) else "other bits"
             except (ValueError, RefspecError) as error:
