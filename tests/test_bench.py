@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import refspec
-from refspec.bench import machine, peers, prompts
+from refspec.bench import costs, machine, peers, prompts
 from refspec.bench.clock import Spread, geometric_mean
 from refspec.bench.costs import Costs, Curve, Point
 from refspec.bench.hindsight import Place, Way, after_first, best_rate, places
@@ -51,11 +51,12 @@ def write_prompts(path: Path, lines: list[tuple[str, Any]]) -> Path:
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    """(exit code, standard output, standard error), with an empty home and a small matrix for the bandwidth."""
+    """(exit code, standard output, standard error), with an empty home, a small matrix for the bandwidth, and short lookups."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setenv("REFSPEC_HOME", "/nowhere")
         patch.setattr(machine, "MATRIX", (2048, 512))
+        patch.setattr(costs, "CONTEXTS", (64, 256))
         code = cli.main(["bench", *map(str, arguments)])
     return code, out.getvalue(), err.getvalue()
 
@@ -133,7 +134,7 @@ def test_machine_figures_agree_with_each_other(tiny: tuple[dict[str, Any], Path]
     assert decode["ms"]["most"] == pytest.approx(1000 / decode["tokens_per_second"]["least"])
     assert [each["tokens"] for each in passes["prefill"]] == [128]  # 512 do not fit
     assert [each["context"] for each in passes["contexts"]] == [64, 128, 256]
-    assert [each["context"] for each in passes["lookups"]] == [64, 128, 256, 512, 1024, 2048, 4096, 8192]
+    assert [each["context"] for each in passes["lookups"]] == [64, 256]  # of eight
     assert [curve["row_invariant"] for curve in passes["curves"]] == [False, True]
     for curve in passes["curves"]:
         assert [point["rows"] for point in curve["points"]] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32]

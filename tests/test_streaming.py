@@ -1,6 +1,7 @@
 """Text as it comes, and where a stop text ends it: against decoding everything anew after every token."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,20 @@ def streamed(tokenizer: Tokenizer, prompt: Tokens, tokens: Tokens, stop: Sequenc
     return [*pieces, stream.waiting], len(pieces)
 
 
-@st.composite
-def texts(draw: st.DrawFn, tokenizer: Tokenizer) -> tuple[Tokens, Tokens, list[str]]:
-    """A prompt, tokens, and stop texts, most of which are in the text. Characters of several bytes are common, also broken."""
+@lru_cache
+def ids_of(tokenizer: Tokenizer) -> st.SearchStrategy[Tokens]:
+    """Characters of several bytes are common, also broken."""
     some = [i for i in map(tokenizer.token_map.get, (*PIECES, "<s>", "<tool>", "<|turn|>")) if i is not None]
     broken = [0xC3, 0xA9, 0xE2, 0x82, 0xAC, 0xF0, 0x0A, 0x20, 0x41, 0xFF]
     some += [i for byte in broken if (i := tokenizer.token_map.get(BYTES[byte])) is not None]
     some += broken if tokenizer.token_of(0xC3) == "Ã" else []
-    ids = st.lists(st.sampled_from(some) | st.sampled_from(sorted(tokenizer.token_map.values())), max_size=12).map(tuple)
-    prompt, tokens = draw(ids), draw(ids)
+    return st.lists(st.sampled_from(some) | st.sampled_from(sorted(tokenizer.token_map.values())), max_size=12).map(tuple)
+
+
+@st.composite
+def texts(draw: st.DrawFn, tokenizer: Tokenizer) -> tuple[Tokens, Tokens, list[str]]:
+    """A prompt, tokens, and stop texts, most of which are in the text."""
+    prompt, tokens = draw(ids_of(tokenizer)), draw(ids_of(tokenizer))
     whole = tokenizer.decode(prompt + tokens)
     places = st.tuples(st.integers(0, len(whole)), st.integers(1, 4))
     parts = st.lists(places.map(lambda at: whole[at[0] : at[0] + at[1]]).filter(bool), max_size=3) if whole else st.just([])
@@ -135,7 +141,7 @@ def test_a_stop_text_cuts_the_text_and_changes_nothing_before(
     """Plainly, and speculatively with drafts that are right, wrong, and both: the same rounds, the last one cut."""
     model = models[name]
     assert model.tokenizer is not None
-    prompt = data.draw(texts(model.tokenizer))[0] or (3,)
+    prompt = data.draw(ids_of(model.tokenizer)) or (3,)
     asked = {
         "max_new_tokens": 24,
         "seed": data.draw(st.integers(0, 9)),

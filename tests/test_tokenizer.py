@@ -5,12 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_templates import answered_here
 from folders import BEGIN_ID, END_ID, write_tokenizer
 
 from refspec.errors import BadTokenizer
+from refspec.models import chat
 from refspec.models.tokenizer import Tokenizer
 
 HELLO = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "_answered", answered_here)
 
 
 def tokenizer(folder: Path, template: Any = None, **settings: Any) -> Tokenizer:
@@ -63,6 +70,7 @@ def test_a_template_gets_no_further_than_its_text(template: str, tmp_path: Path)
         ("Grüße, {{ messages[0].content }} <b>&", "Grüße, Hi <b>&"),  # nothing is escaped as if for a browser
     ],
 )
+@pytest.mark.usefixtures("in_this_process")
 def test_what_templates_are_written_with_works(template: str, said: str, tmp_path: Path) -> None:
     assert tokenizer(tmp_path, template).chat(HELLO) == said
 
@@ -81,6 +89,7 @@ def test_a_template_that_fails_says_why(template: str, said: str, tmp_path: Path
         tokenizer(tmp_path, template).chat(HELLO)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_special_tokens_stand_in_the_template_however_the_settings_spell_them(tmp_path: Path) -> None:
     template = "{{ bos_token }}|{{ eos_token }}|{{ pad_token }}|{{ unk_token }}"
     spelled = {"bos_token": "<b>", "eos_token": {"content": "<e>", "lstrip": False}, "pad_token": None}
@@ -89,6 +98,7 @@ def test_special_tokens_stand_in_the_template_however_the_settings_spell_them(tm
     assert tokenizer(tmp_path, template, **spelled).chat(HELLO) == "||<p>|<u>"
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_of_several_named_templates_the_default_is_taken(tmp_path: Path) -> None:
     named = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]
     for order in (named, named[::-1], [*named, "junk", {"name": "rag"}]):
@@ -100,6 +110,7 @@ def test_of_several_named_templates_the_default_is_taken(tmp_path: Path) -> None
             found.chat(HELLO)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_template_file_goes_before_the_settings(tmp_path: Path) -> None:
     found = tokenizer(tmp_path, "of the settings")
     assert (found.has_chat, found.chat(HELLO)) == (True, "of the settings")

@@ -55,8 +55,8 @@ class NgramDrafter:
 
     def _forget(self) -> None:
         self._tokens: Tokens = ()
-        self._said: Counter[Tokens] = Counter()  # how often an n-gram stands in the text
         self._next: dict[Tokens, tuple[int, bool | None]] = {}  # suffix -> its best guess, and whether that is unanimous
+        self._said: dict[Tokens, dict[int, int]] = {}  # how often what followed; of suffixes that came more than once
         self._met: Counter[Evidence] = Counter()  # how often a token of the text could be guessed on such evidence,
         self._right: Counter[Evidence] = Counter()  # and how often the guess was right
 
@@ -92,8 +92,10 @@ class NgramDrafter:
 
     def _guess(self, suffix: Tokens) -> tuple[int, Evidence] | None:
         """The likelier one of the text's guess and the table's, by what such evidence has been worth so far."""
-        found = [each for each in (self._from_text(suffix), self._from_table(suffix)) if each]
-        return max(found, key=lambda guess: self._share(guess[1]), default=None)
+        ours, theirs = self._from_text(suffix), self._from_table(suffix)
+        if ours and theirs:
+            return theirs if self._share(theirs[1]) > self._share(ours[1]) else ours
+        return ours or theirs
 
     def _from_text(self, suffix: Tokens) -> tuple[int, Evidence] | None:
         for n in range(len(suffix), self.shortest - 1, -1):
@@ -122,10 +124,11 @@ class NgramDrafter:
 
     def _add(self, suffix: Tokens, token: int) -> None:
         """Once more, `token` follows `suffix`."""
-        self._said[*suffix, token] += 1
-        if suffix not in self._next:
+        if (before := self._next.get(suffix)) is None:
             self._next[suffix] = token, None
             return
-        best, unanimous = self._next[suffix]
-        most = token if self._said[*suffix, token] >= self._said[*suffix, best] else best
+        best, unanimous = before
+        said = self._said.setdefault(suffix, {best: 1})
+        said[token] = said.get(token, 0) + 1
+        most = token if said[token] >= said[best] else best
         self._next[suffix] = most, unanimous is not False and token == best
