@@ -113,8 +113,9 @@ def test_a_long_text_is_decoded_in_short_windows(kind: Tokenizer, monkeypatch: p
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, refspec.Model]:
     """A random model behind each tokenizer."""
     made = {}
+    config = {**LLAMA, "vocab_size": 320, "num_hidden_layers": 1}
     for seed, (name, write) in enumerate(KINDS.items()):
-        folder = write_folder(tmp_path_factory.mktemp(name), {**LLAMA, "vocab_size": 320, "num_hidden_layers": 1}, seed=seed, tokenizer=False)
+        folder = write_folder(tmp_path_factory.mktemp(name), config, seed=seed, tokenizer=False)
         made[name] = refspec.load(write(folder))
     return made
 

@@ -173,10 +173,12 @@ def refused() -> NoReturn:
 def _infinite(number: Any) -> bool:
     if not isinstance(number, (int, float, np.number, Fraction)):
         refused()
-    return math.isinf(number)
+    return isinstance(number, (float, np.floating)) and math.isinf(number)
 
 
 def as_fraction(number: Any) -> Fraction:
+    if isinstance(number, Fraction):
+        return number
     if _infinite(number) or math.isnan(number):
         raise BadArgument(f"the engine combined a uniform with {number}; thresholds and factors are finite")
-    return number if isinstance(number, Fraction) else Fraction(number.item() if isinstance(number, np.generic) else number)
+    return Fraction(number.item() if isinstance(number, np.generic) else number)

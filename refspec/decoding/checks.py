@@ -93,4 +93,4 @@ def checked(draft: Draft, tokens: Tokens, gamma: int, vocab_size: int) -> Draft:
         require_distributions(draft.probs, (n, vocab_size), len(tokens), "drafter", BrokenDrafter)
     if draft.start not in (None, len(tokens)):
         raise BrokenDrafter(f"the draft starts at position {draft.start} where the text has {len(tokens)} tokens")
-    return replace(draft, start=len(tokens))
+    return replace(draft, start=len(tokens)) if draft.start is None else draft

@@ -68,7 +68,7 @@ class TableLM:
         if not 1 <= last <= len(tokens) + 1:
             raise BadArgument(f"last is {last} for {len(tokens)} tokens; it is between 1 and {len(tokens) + 1}")
         ends = range(len(tokens) - last + 1, len(tokens) + 1)
-        return np.stack([self._row(tuple(tokens[max(0, end - self._longest) : end])) for end in ends])
+        return np.array([self._row(tuple(tokens[max(0, end - self._longest) : end])) for end in ends])
 
     @property
     def by_context(self) -> Mapping[Tokens, Array]:
@@ -133,8 +133,9 @@ def is_exactly_one(row: Sequence[Any]) -> bool:
     """Whether a row of Fractions or integers is a law. In whole numbers, since adding Fractions takes four times as long."""
     if not all(isinstance(entry, (Fraction, int)) for entry in row):
         return False
-    common = math.lcm(*(entry.denominator for entry in row))
-    shares = [entry.numerator * (common // entry.denominator) for entry in row]
+    ratios = [entry.as_integer_ratio() for entry in row]
+    common = math.lcm(*[below for _, below in ratios])
+    shares = [above * (common // below) for above, below in ratios]
     return sum(shares) == common and min(shares) >= 0
 
 

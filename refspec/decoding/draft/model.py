@@ -51,7 +51,7 @@ class ModelDrafter:
             tokens += (token,)
             if row[token] < self.confidence:
                 break
-        return Draft(tokens[start:], np.stack(rows) if rows else None, start)
+        return Draft(tokens[start:], np.array(rows) if rows else None, start)
 
     def guess(self, row: Array, position: int, chance: Chance) -> int:
         return chance.pick(row)
