@@ -1,6 +1,8 @@
 """OpenVINO GenAI: what the adapter sees, and why. `docs/peers.md` says it in words."""
 
 import math
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -191,3 +193,17 @@ def test_without_one_of_them_it_is_another(seen: Sequence[Tokens], rule: Rule) -
     """The steps of a hundredth move too little; seed by seed they show."""
     law = first_two(TEXTS, rule, one_seed=rule != Rule())
     assert divergence(Counter(seen), law) > threshold(1e-9, len(law))
+
+
+def test_ctrl_c_behind_a_pipeline_is_no_segmentation_fault() -> None:
+    """As it is behind their own call (docs/peers.md)."""
+    program = """
+import gc, signal
+from refspec.conformance.adapters import openvino_genai
+pipeline = openvino_genai.draft._made()
+del pipeline; gc.collect()
+try: signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt: print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

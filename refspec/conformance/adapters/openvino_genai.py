@@ -3,7 +3,10 @@
 It runs the fixtures, which `openvino_ir.py` has put into its own files; everything in float32, its cache too.
 """
 
-from collections.abc import Sequence
+import ctypes
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -39,10 +42,11 @@ class Pipeline:
     def _made(self) -> Any:
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.enable_prefix_caching, scheduler.num_kv_blocks = self._prefix_caching, 64
-        drafts = {"prompt_lookup": True} if self._lookup else {}
-        if not self._lookup:
-            drafts["draft_model"] = openvino_genai.draft_model(IR / "draft", "CPU", **FLOAT32)
-        return openvino_genai.LLMPipeline(IR / "target", "CPU", scheduler_config=scheduler, **drafts, **FLOAT32)
+        with signal_stack_kept():
+            drafts = {"prompt_lookup": True} if self._lookup else {}
+            if not self._lookup:
+                drafts["draft_model"] = openvino_genai.draft_model(IR / "draft", "CPU", **FLOAT32)
+            return openvino_genai.LLMPipeline(IR / "target", "CPU", scheduler_config=scheduler, **drafts, **FLOAT32)
 
     def sampled(self, case: Case, seeds: Sequence[int]) -> Sequence[Run]:
         if case.folders != tuple(FOLDER / name for name in NAMES):
@@ -68,6 +72,24 @@ class Pipeline:
                 if (value := getattr(options, name)) is not None:
                     setattr(asked, name, value)
         return asked
+
+
+@contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Put back the stack that the thread takes signals on.
+
+    Each model that OpenVINO compiles for a CPU gives the thread a new one, and frees it with the model. Of two models it can be
+    in use still: then the next signal, Ctrl-C say, ends Python with a segmentation fault (docs/peers.md).
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc, before = ctypes.CDLL(None), ctypes.create_string_buffer(24)  # a stack_t
+    libc.sigaltstack(None, before)
+    try:
+        yield
+    finally:
+        libc.sigaltstack(before, None)
 
 
 def _as_run(said: Any) -> Run:
