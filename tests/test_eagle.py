@@ -79,7 +79,7 @@ def plain_features(folder: Path, tokens: Tokens) -> Array:
 
 
 def plain_scores(folder: Path, head_folder: Path, tokens: Tokens, drafted: Tokens) -> Array:
-    """[len(drafted) + 1, w]: the scores of each guess of a chain, everything computed again for each, with no cache."""
+    """[len(drafted) + 1, v]: the scores of each guess of a chain, everything computed again for each, with no cache."""
     target_weights, config = plain.read(folder)
     weights = {name: each.astype(np.float64) for name, each in load_file(head_folder / "model.safetensors").items()}
     h, g = config.heads, config.kv_heads
@@ -102,7 +102,7 @@ def plain_scores(folder: Path, head_folder: Path, tokens: Tokens, drafted: Token
         y = plain.rms_norm(x, weights["layer.post_attention_layernorm.weight"], config.norm_eps)
         gate, up = (y @ weights[f"layer.mlp.{name}_proj.weight"].T for name in ("gate", "up"))
         x = x + (plain.silu(gate) * up) @ weights["layer.mlp.down_proj.weight"].T
-        rows.append(x[-1] @ target_weights["lm_head.weight"][IDS].T)
+        rows.append(x[-1] @ target_weights["lm_head.weight"].T)
         features = np.concatenate([features, x[-1:]])  # the stand-in, in place of the feature that the target has not made yet
     return np.stack(rows)
 
@@ -168,12 +168,23 @@ def test_a_chain_is_what_the_equations_say(
     read_so_far(lm, text)
     draft = drafter.propose(text, gamma, refspec.Seeded(seed))
     assert len(draft.tokens) == gamma
-    assert set(draft.tokens) <= set(IDS.tolist())
+    said = np.union1d(IDS, tokens)  # and what was drafted is one of these
     assert draft.probs is not None
-    scores = plain_scores(target_folder, head_folder, text, draft.tokens)[:gamma]
-    law = plain.softmax(scores)
-    assert np.abs(draft.probs[:, IDS] - law).max() < 1e-12  # float64, one layer
-    assert np.count_nonzero(draft.probs) == gamma * len(IDS)
+    law = plain.softmax(plain_scores(target_folder, head_folder, text, draft.tokens)[:gamma, said])
+    assert np.abs(draft.probs[:, said] - law).max() < 1e-12  # float64, one layer
+    assert np.count_nonzero(draft.probs) == gamma * len(said)
+
+
+def test_what_only_pads_the_vocabulary_is_never_said(target: refspec.Model, head_folder: Path) -> None:
+    """N12, though it stands in the head's list."""
+    lm = target.language_model()
+    lm.vocab_size = 260  # type: ignore[misc]
+    drafter, text = eagle_drafter(head_folder, lm), (1, 4, 4, 1)
+    drafter.propose(text, 1, refspec.Seeded(0))
+    read_so_far(lm, text)
+    draft = drafter.propose(text, 2, refspec.Seeded(0))
+    assert draft.probs is not None
+    assert np.flatnonzero(draft.probs[0]).tolist() == [1, 3, 4, *range(5, 260, 2)]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -268,7 +279,8 @@ class NoCache:
 
 
 class TableHead:
-    """A stand-in is (token + feature) mod 2; the law is a row of a table, over the tokens it knows."""
+    """A stand-in is (token + feature) mod 2; scores are a row of a table, of the tokens that it always knows, and
+    fractions of one of those that the text holds."""
 
     share = 0.0
 
@@ -283,6 +295,13 @@ class TableHead:
 
     def scores(self, stand_ins: Array) -> Array:
         return self.rows[stand_ins[:, 0].astype(int)]
+
+    def scores_of(self, stand_ins: Array, tokens: Array) -> Array:
+        return np.array([[Fraction(1, 2 + token) for token in tokens.tolist()]] * len(stand_ins), dtype=object)
+
+
+def shares(scores: Array) -> Array:
+    return scores / scores.sum(axis=1, keepdims=True)
 
 
 THIRD = Fraction(1, 3)
@@ -307,7 +326,7 @@ class DropsTheUnsure(EagleDrafter):
         return draft
 
 
-ROWS = [[Fraction(1, 4), Fraction(3, 4)], [Fraction(2, 3), THIRD]]
+ROWS = [[Fraction(1, 4)], [Fraction(2, 3)]]  # of token 1; the others it knows from the text alone
 Wrap = Callable[[EagleDrafter], refspec.Drafter]
 
 
@@ -316,7 +335,7 @@ def law_behind_a_head(kind: type[EagleDrafter], rule: str, wrap: Wrap, lengths: 
 
     def run(chance: refspec.Chance) -> Tokens:
         target = TableTarget(TABLE)
-        drafter = wrap(kind(TableHead(ROWS, [1, 2]), target, lambda scores: scores))
+        drafter = wrap(kind(TableHead(ROWS, [1]), target, shares))
         options = {"gamma": 2, "max_new_tokens": 4, "chance": chance, "verify": verify.RULES[rule]}
         out = refspec.speculative(target, drafter, (0, 1), **options)
         lengths.update(each.drafted for each in out.rounds[:-1])
@@ -390,3 +409,4 @@ def test_a_tied_head_is_shared(tmp_path: Path) -> None:
         rows = load_file(folder / "model.safetensors")["model.embed_tokens.weight" if tied else "lm_head.weight"][IDS]
         ones = np.eye(32, dtype=np.float32)
         assert np.array_equal(head.scores(ones), rows.T)
+        assert np.array_equal(head.scores_of(ones, IDS[3:5]), rows.T[:, 3:5])

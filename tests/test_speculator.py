@@ -44,10 +44,14 @@ class Known:
 
 
 class TableHead:
-    """rows[i][state]: the law of the i-th guess, of the tokens `ids`. A state is a number, and so is a feature."""
+    """rows[i][state]: what the i-th guess is drawn by, of the tokens `ids`. A state is a number, and so is a feature.
 
-    def __init__(self, rows: list[list[list[Fraction]]], ids: list[int] | None) -> None:
+    any_token: it scores the others by the state too.
+    """
+
+    def __init__(self, rows: list[list[list[Fraction]]], ids: list[int] | None, any_token: bool = False) -> None:
         self.rows = rows
+        self.any_token = any_token
         self.n_predict = len(rows)
         self.ids = None if ids is None else np.array(ids)
         self.share = 0.0
@@ -59,9 +63,16 @@ class TableHead:
         after = (2 * state[0, 0] + tokens[0] + i) % STATES
         return np.array([[after]], dtype=object), np.array([self.rows[i][after]], dtype=object)
 
+    def scores_of(self, state: Array, tokens: Array) -> Array:
+        return np.array([[Fraction(1 + state[0, 0], 2 + token) for token in tokens.tolist()]], dtype=object)
+
 
 def as_they_are(rows: Array) -> Array:
     return rows
+
+
+def shares(rows: Array) -> Array:
+    return rows / rows.sum(axis=1, keepdims=True)
 
 
 def weights(size: int) -> st.SearchStrategy[list[Fraction]]:
@@ -74,7 +85,9 @@ def weights(size: int) -> st.SearchStrategy[list[Fraction]]:
 def heads(draw: st.DrawFn) -> TableHead:
     ids = draw(st.sampled_from([None, [0, 1], [0, 2], [1]]))
     size = V if ids is None else len(ids)
-    return TableHead([[draw(weights(size)) for _ in range(STATES)] for _ in range(draw(st.integers(1, 3)))], ids)
+    return TableHead(
+        [[draw(weights(size)) for _ in range(STATES)] for _ in range(draw(st.integers(1, 3)))], ids, draw(st.booleans())
+    )
 
 
 tables = st.dictionaries(st.tuples() | st.tuples(st.integers(0, 2)), weights(V), min_size=1, max_size=4).map(
@@ -91,7 +104,7 @@ def plain_law(table: refspec.TableLM, length: int) -> dict[Tokens, Fraction]:
 @given(table=tables, head=heads(), gamma=st.integers(0, 4), unread=st.sampled_from([0, 2, 3]))
 @settings(max_examples=25, deadline=None)
 def test_whole_texts_have_the_targets_law(rule: str, table: refspec.TableLM, head: TableHead, gamma: int, unread: int) -> None:
-    drafter = SpeculatorDrafter(head, Known(table, unread), as_they_are)
+    drafter = SpeculatorDrafter(head, Known(table, unread), shares)
     asked: dict[str, Any] = {"gamma": gamma, "max_new_tokens": 3, "verify": refspec.verify.RULES[rule]}
     assert refspec.sequence_law(table, drafter, PROMPT, **asked) == plain_law(table, 3)
 

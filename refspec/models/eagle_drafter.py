@@ -19,7 +19,7 @@ from refspec.errors import BadArgument
 from refspec.models.cached_lm import common_prefix
 from refspec.models.read_once import read_once
 from refspec.models.sampling import Sampling
-from refspec.models.speculator import HasFeatures, bind, spread
+from refspec.models.speculator import HasFeatures, bind, spread, text_beside
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import LlamaConfig
 from refspec.transformer.eagle import load_eagle
@@ -35,10 +35,11 @@ class Head(Protocol):
     def new_cache(self) -> KVCache: ...
     def stand_in(self, tokens: Array, features: Array, cache: KVCache) -> Array: ...
     def scores(self, stand_ins: Array) -> Array: ...
+    def scores_of(self, stand_ins: Array, tokens: Array) -> Array: ...
 
 
 class EagleDrafter:
-    """Draws up to gamma tokens, one pick each (N5), under the target's own sampling, among the tokens that the head knows.
+    """Draws up to gamma tokens, one pick each (N5), under the target's own sampling: the head's tokens, or some of the text.
 
     Where the target has not read the last token but one, as before its first pass, nothing is drafted. The head's cache holds
     rows of the target's features alone between calls: what it made of its own stand-ins is forgotten at the end of each, so it
@@ -87,18 +88,21 @@ class EagleDrafter:
         known = min(self._cache.length, max(0, common_prefix(self._tokens, tokens) - 1), n - 2)
         self._cache.rollback(known)
         self._tokens = tokens
+        others = text_beside(tokens, self._ids)
+        ids = np.concatenate([self._ids, others])
         stand_in = self.head.stand_in(np.array(tokens[known + 1 :]), features[known : n - 1], self._cache)
         while True:
-            scores = self.head.scores(stand_in)[:, : len(self._ids)]
+            frequent = self.head.scores(stand_in)[:, : len(self._ids)]
+            scores = np.concatenate([frequent, self.head.scores_of(stand_in, others)], axis=1)
             law = self.sampling(scores)[0]
             laws.append(law)
             sure.append(self.believes(scores).max())
-            drafted.append(int(self._ids[chance.pick(law)]))
+            drafted.append(int(ids[chance.pick(law)]))
             if not go_on(sure):
                 break
             stand_in = self.head.stand_in(np.array(drafted[-1:]), stand_in, self._cache)
         self._cache.rollback(n - 1)
-        return Draft(tuple(drafted), np.stack([spread(law, self._ids, self.target.vocab_size) for law in laws]), n)
+        return Draft(tuple(drafted), np.stack([spread(law, ids, self.target.vocab_size) for law in laws]), n)
 
 
 def feeds_heads(target: Any) -> bool:

@@ -34,16 +34,20 @@ class HasFeatures(Protocol):
 
 
 class Speculator(Protocol):
-    """What `transformer/mlp_speculator.py` provides. ids: the tokens that scores are of, None for all."""
+    """What `transformer/mlp_speculator.py` provides. ids: the tokens that scores are of, None for all. any_token: whether it can
+    score others too."""
 
     @property
     def n_predict(self) -> int: ...
     @property
     def ids(self) -> Array | None: ...
     @property
+    def any_token(self) -> bool: ...
+    @property
     def share(self) -> float: ...
     def start(self, feature: Array) -> Array: ...
     def step(self, i: int, state: Array, tokens: Array) -> tuple[Array, Array]: ...
+    def scores_of(self, state: Array, tokens: Array) -> Array: ...
 
 
 class SpeculatorDrafter:
@@ -61,7 +65,7 @@ class SpeculatorDrafter:
     ...         return np.eye(3)[list(tokens[:-1])]
     >>> class Copy:
     ...     "Guesses that the text goes on with the token before its last, over and over."
-    ...     n_predict, ids, share = 2, None, 0.0
+    ...     n_predict, ids, any_token, share = 2, None, False, 0.0
     ...     def start(self, feature):
     ...         return feature
     ...     def step(self, i, state, tokens):
@@ -97,26 +101,43 @@ class SpeculatorDrafter:
         n, features = len(tokens), self.target.features(tokens)
         if n < 2 or len(features) < n - 1:
             return Draft(())
+        others = text_beside(tokens, self._ids) if self.speculator.any_token else NONE
+        ids = np.concatenate([self._ids, others])
         state = self.speculator.start(features[n - 2 : n - 1])
         rows = []
         for i in range(min(gamma, self.speculator.n_predict)):
             state, scores = self.speculator.step(i, state, np.array(tokens[-1:]))
-            row = self.sampling(scores[:, : len(self._ids)])[0]
-            tokens += (int(self._ids[chance.pick(row)]),)
-            rows.append(spread(row, self._ids, self.target.vocab_size))
+            scores = scores[:, : len(self._ids)]
+            if len(others):
+                scores = np.concatenate([scores, self.speculator.scores_of(state, others)], axis=1)
+            row = self.sampling(scores)[0]
+            tokens += (int(ids[chance.pick(row)]),)
+            rows.append(spread(row, ids, self.target.vocab_size))
         return Draft(tokens[n:], np.stack(rows) if rows else None, n)
 
 
+NONE = np.zeros(0, int)
+
+
+def text_beside(tokens: Tokens, ids: Array) -> Array:
+    """What a text holds that is not among ids: a head that knows frequent tokens alone could never repeat a name.
+
+    >>> import numpy as np
+    >>> from refspec.models.speculator import text_beside
+    >>> text_beside((7, 1, 9, 7), np.array([1, 2])).tolist()
+    [7, 9]
+    """
+    return np.setdiff1d(np.array(tokens), ids)
+
+
 def spread(row: Array, ids: Array, vocab_size: int) -> Array:
-    """row [w] of the tokens ids [w], ascending -> [v], zero elsewhere
+    """row [w] of the tokens ids [w] -> [v], zero elsewhere
 
     >>> import numpy as np
     >>> from refspec.models.speculator import spread
     >>> spread(np.array([0.25, 0.75]), np.array([0, 2]), 3).tolist()
     [0.25, 0.0, 0.75]
     """
-    if len(ids) == vocab_size:
-        return row
     whole = np.zeros(vocab_size, row.dtype)
     whole[ids] = row
     return whole

@@ -2,12 +2,15 @@
 
 The target's feature at a token is the row that its own head reads, after the final norm (`KVCache.features`; the paper's is
 before it). From the feature at token j and the embedding of token j + 1 the head makes a stand-in for the feature at token j +
-1, and the target's head, on the tokens it says most often, makes scores of that. So it sees one token further than the feature
-does, which is the paper's point: what was drawn is not in the feature. Deeper guesses go on from the stand-in.
+1, and the target's head makes scores of that. So it sees one token further than the feature does, which is the paper's point:
+what was drawn is not in the feature. Deeper guesses go on from the stand-in.
 
     x = fc [embedding of token j + 1; feature at token j]
     stand-in = x + attention(x) + mlp(...), one layer of the target's shape, with a cache of its own
     scores = stand-in @ head[ids].T
+
+Of the target's head only some rows are read: those of the tokens that the target says most often (as FR-Spec does, 2502.14856),
+and those of the tokens that the text holds already, without which a head could not repeat a name.
 
 The weights are trained as in EAGLE-3 (2503.01840): on the head's own stand-ins, with no loss on features. What is left out:
 trees of guesses, features of several depths, a vocabulary that differs from the target's.
@@ -31,7 +34,7 @@ from refspec.transformer.weights import Checkpoint
 
 @dataclass(frozen=True)
 class Eagle:
-    """decoder: a Llama of one layer; its own norm and head are not used. ids [w], ascending: the tokens that the head can say."""
+    """decoder: a Llama of one layer; its own norm is not used. ids [w], ascending: the tokens that the head can always say."""
 
     decoder: Llama
     join: Linear  # 2d -> d
@@ -68,6 +71,10 @@ class Eagle:
         """stand-ins [n, d] -> [n, w], of the tokens `ids`"""
         return self.words(stand_ins)
 
+    def scores_of(self, stand_ins: Array, tokens: Array) -> Array:
+        """stand-ins [n, d] -> [n, k], of tokens [k]"""
+        return stand_ins @ self.decoder.rows_of_head(tokens).T
+
 
 def load_eagle(folder: Path, target: Llama) -> Eagle:
     """The head in a folder, for this target, whose embedding and head it shares.
@@ -96,6 +103,4 @@ def load_eagle(folder: Path, target: Llama) -> Eagle:
     join = linear(checkpoint.read("fc.weight", d, 2 * d), row_invariant=invariant)
     checkpoint.finish()
     decoder = target.with_layers((layer,))
-    # a head that is not tied has given its rows away to a layout: a product with ones and zeros has them back, bit for bit
-    rows = target.embedding[ids] if config.tied else target.head(np.eye(d, dtype=target.dtype))[:, ids].T
-    return Eagle(decoder, join, linear(np.ascontiguousarray(rows), row_invariant=invariant), ids, config.layers)
+    return Eagle(decoder, join, linear(target.rows_of_head(ids), row_invariant=invariant), ids, config.layers)

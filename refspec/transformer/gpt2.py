@@ -93,6 +93,10 @@ class GPT2:
         packed.advance()
         return logits
 
+    def rows_of_head(self, tokens: Array) -> Array:
+        """tokens [k] -> [k, d], what the head has for each"""
+        return self.embedding[tokens] if self.config.tied else self.head.rows(tokens)
+
 
 def affine(x: Array, weight_and_bias: Affine) -> Array:
     """x [n, in] -> [n, out]"""

@@ -21,6 +21,7 @@ was seen to give each row the same bits in every number of rows that it is used 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -30,7 +31,15 @@ from refspec.transformer.cores import HELPER
 from refspec.transformer.mapping import let_go
 from refspec.transformer.shelf import SHELF
 
-Linear = Callable[[Array], Array]  # x [n, in] -> [n, out]
+
+class Linear(Protocol):
+    def __call__(self, x: Array) -> Array:
+        """x [n, in] -> [n, out]"""
+        ...
+
+    def rows(self, which: Array) -> Array:
+        """which [k] -> [k, in], a copy of these rows of the weight"""
+        ...
 
 
 def linear(weight: Array, *, row_invariant: bool = False, kernel: str | None = None, amd: bool | None = None) -> Linear:
@@ -58,6 +67,9 @@ class Rows:
             return by_blocks(x, self.weight) if 2 <= n <= self.FEW else x @ self.weight.T
         x = padded(x, 2)  # a single row would go to the matrix-vector routine
         return np.concatenate([by_blocks(x[i : i + self.TRIED], self.weight) for i in range(0, len(x), self.TRIED)])[:n]
+
+    def rows(self, which: Array) -> Array:
+        return self.weight[which]
 
 
 BLOCK = 32  # rows of the weight in a block
@@ -124,6 +136,9 @@ class Panels:
             most = min(most, Rows.TRIED)
         return np.concatenate([through_panels(x[i : i + most], self.weight) for i in range(0, n, most)])[:, : self.out]
 
+    def rows(self, which: Array) -> Array:
+        return of_panels(self.weight, which)
+
 
 def through_panels(x: Array, panels: Array) -> Array:
     """x [n, in], panels [k, in, BLOCK] -> [n, k * BLOCK]"""
@@ -167,6 +182,15 @@ class Columns:
         else:
             y = np.matmul(padded(x, 8), self.weight)[:, :n]
         return y.transpose(1, 0, 2).reshape(n, -1)[:, : self.out]
+
+    def rows(self, which: Array) -> Array:
+        return of_panels(self.weight, which)
+
+
+def of_panels(panels: Array, which: Array) -> Array:
+    """panels [panels, in, width] of W^T -> rows [k, in] of W"""
+    width = panels.shape[2]
+    return panels[which // width, :, which % width]
 
 
 def transposed(weight: Array, width: int | None = None) -> Array:

@@ -111,6 +111,10 @@ class Llama:
         packed.advance()
         return logits
 
+    def rows_of_head(self, tokens: Array) -> Array:
+        """tokens [k] -> [k, d], what the head has for each"""
+        return self.embedding[tokens] if self.config.tied else self.head.rows(tokens)
+
     def with_layers(self, layers: tuple[Layer, ...]) -> "Llama":
         """The same between other layers."""
         return replace(self, config=replace(self.config, layers=len(layers)), layers=layers)

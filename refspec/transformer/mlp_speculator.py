@@ -67,7 +67,7 @@ class Step:
     embed: Callable[[Array], Array]  # tokens [n] -> [n, inner]
     project: Linear  # d -> inner; inner -> inner from the second step on
     norm: tuple[Array, Array]  # weight, bias [inner]
-    head: Linear  # inner -> w
+    head: Callable[[Array], Array]  # states [n, inner] -> scores [n, w]
 
     __repr__ = by_fields
 
@@ -75,12 +75,13 @@ class Step:
 @dataclass(frozen=True)
 class MlpSpeculator:
     """ids [w], ascending: the tokens that scores are of; None for all. share: how much a guess reads, of the weights that a token
-    of the target reads."""
+    of the target reads. others: where the head is the target's own, from a state [n, inner] and tokens [k] to scores [n, k]."""
 
     config: SpeculatorConfig
     steps: tuple[Step, ...]
     ids: Array | None
     share: float
+    others: Callable[[Array, Array], Array] | None = None
 
     def __repr__(self) -> str:
         return brief(self, repr(self.config))
@@ -104,6 +105,16 @@ class MlpSpeculator:
         x = step.project(state) * dtype(state_weight) + step.embed(tokens) * dtype(embedding_weight)
         state = exact_gelu(rms_norm(x, weight, EPS) + bias)
         return state, step.head(state)
+
+    @property
+    def any_token(self) -> bool:
+        """Whether it can score tokens beside `ids`."""
+        return self.others is not None
+
+    def scores_of(self, state: Array, tokens: Array) -> Array:
+        """A state that `step` made [n, inner] -> scores [n, k] of tokens [k], where `any_token`"""
+        assert self.others
+        return self.others(state, tokens)
 
 
 def read_speculator_config(folder: Path) -> SpeculatorConfig:
@@ -167,13 +178,13 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
         return kept, *shape
 
     v, d, inner = config.vocab_size, config.width, config.inner
+    others: Callable[[Array, Array], Array] | None = None
     if config.factored:
         lookup, out = product(f"{prefix}lookup.weight", inner, d), product(f"{prefix}out.weight", d, inner)
-        # a head that is not tied has given its rows away to a layout: a product with ones and zeros has them back, bit for bit
-        rows = network.embedding if target.tied else network.head(np.eye(d, dtype=network.dtype)).T
-        words = linear(np.ascontiguousarray(rows if ids is None else rows[ids]))
+        words = linear(network.rows_of_head(np.arange(v) if ids is None else ids))
+        others = lambda state, tokens: out(state) @ network.rows_of_head(tokens).T  # noqa: E731
 
-    def ends(i: int) -> tuple[Callable[[Array], Array], Linear]:
+    def ends(i: int) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
         """How step i takes a token in, and how it tells scores."""
         if config.factored:
             return lambda tokens: lookup(network.embedding[tokens]), lambda state: words(out(state))
@@ -188,4 +199,4 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
     steps = tuple(step(i) for i in range(config.n_predict))
     checkpoint.finish()
     of_ends = 2 * inner * d + config.words * d if config.factored else inner * config.words
-    return MlpSpeculator(config, steps, ids, (inner * inner + of_ends) / numbers_read(target))
+    return MlpSpeculator(config, steps, ids, (inner * inner + of_ends) / numbers_read(target), others)

@@ -231,6 +231,16 @@ def test_every_layout_gives_the_product(shape: tuple[int, int], rows: int) -> No
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_layout_has_its_rows_back(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    weight, which = random.standard_normal(shape, dtype=np.float32), random.integers(0, shape[0], 7)
+    for layout in layouts(weight):
+        assert np.array_equal(layout.rows(which), weight[which]), type(layout).__name__
+        assert layout.rows(which[:0]).shape == (0, shape[1])
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_one_core_and_two_give_the_same_bits(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     weight = random.standard_normal(shape, dtype=np.float32)

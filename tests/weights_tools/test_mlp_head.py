@@ -54,19 +54,23 @@ def test_rows_of_training_are_the_guesses_of_chains(factored: bool, n_predict: i
         write_factored(tmp_path, module, ids, "target", VOCAB, dtype=torch.float32)
     else:
         write_mlp(tmp_path, module, ids, "target", ours.embedding, ours.head, dtype=torch.float32)
-    as_arrays = {"embedding": ours.embedding.double().numpy(), "head": lambda x: x @ ours.head.double().numpy().T}
+    as_arrays = {"embedding": ours.embedding.double().numpy(), "rows_of_head": ours.head.double().numpy().__getitem__}
     speculator = load_mlp_speculator(tmp_path, network(WIDTH, VOCAB, tied=False, **as_arrays))
     assert speculator.n_predict == n_predict
     tokens, features = inputs()
     with torch.no_grad():
         stand_ins = module.unrolled(ours.embedding[tokens[:, 1:]], features, n_predict)
-        unrolled = [(each @ ours.head[ids].T).numpy() for each in stand_ins]
+        unrolled = [(each @ ours.head.T).numpy() for each in stand_ins]
     for text in range(2):
         for start in range(N - n_predict + 1):
             state = speculator.start(features[text, start][None].double().numpy())
             for depth in range(n_predict):
                 state, scores = speculator.step(depth, state, tokens[text, start + 1 + depth][None].numpy())
-                assert np.abs(scores[0] - unrolled[depth][text, start + depth]).max() < 1e-3
+                there = unrolled[depth][text, start + depth]
+                assert np.abs(scores[0] - there[ids]).max() < 1e-3
+                if speculator.any_token:
+                    assert np.abs(speculator.scores_of(state, np.arange(VOCAB))[0] - there).max() < 1e-3
+    assert speculator.any_token is factored
 
 
 def test_it_starts_as_the_linear_guess() -> None:
