@@ -191,6 +191,7 @@ def parser() -> argparse.ArgumentParser:
     files = command.add_argument_group("files")
     files.add_argument("--target", metavar="MODEL", required=True, help="a model of the Llama family: folder or name")
     files.add_argument("--text", type=Path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
+    files.add_argument("--start", metavar="HEAD", help="an EAGLE head to train further: folder or name")
     files.add_argument("--out", type=Path, required=True, help="the folder of the head to write")
     files.add_argument("--run-folder", type=Path, metavar="RUN", help="for checkpoint, log and plot (OUT.run)")
     add_options(command.add_argument_group("settings"), vars(HeadSettings()))
@@ -304,7 +305,12 @@ def run_train_head(options: argparse.Namespace) -> None:
     start_pytorch(options.threads)
     from weights_tools.train_head import train_head
 
-    best = train_head(target, options.text, options.out, run, settings, checkpoint_seconds=options.checkpoint_seconds)
+    start = options.start and find(options.start)
+    if start and options.out.resolve() == start.resolve():
+        raise BadArgument(f"out is {options.out}, which is the head to start from; give another folder")
+    best = train_head(
+        target, options.text, options.out, run, settings, start=start, checkpoint_seconds=options.checkpoint_seconds
+    )
     print(f"{options.out}: " + ", ".join(f"{name} {value:.3f}" for name, value in best.items()))
 
 

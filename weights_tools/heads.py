@@ -54,14 +54,17 @@ class Eagle(nn.Module):
             q, k, v = attention.heads(self.layer.input_layernorm(x), angles)
             keys.append(k.repeat_interleave(h // k.shape[1], dim=1))  # [b, h, n, e]
             values.append(v.repeat_interleave(h // v.shape[1], dim=1))
-            # what the chain sees: true rows up to j - s, then one row of each later depth
-            mask = before[None, :] <= (before[:, None] - s).clamp(min=0)  # [n, n]; no chain ends at the first s rows
-            scores = (q @ keys[0].mT * attention.scale).float().masked_fill(~mask, float("-inf"))
-            own = [(q * later(keys[i], s - i)).sum(-1, keepdim=True).float() * attention.scale for i in range(1, s + 1)]
-            weights = torch.cat([scores, *own], dim=-1).softmax(-1).to(v.dtype)
-            y = weights[..., :n] @ values[0]
-            for i in range(1, s + 1):
-                y = y + weights[..., n + i - 1 : n + i] * later(values[i], s - i)
+            if s == 0:
+                y = functional.scaled_dot_product_attention(q, keys[0], values[0], is_causal=True, scale=attention.scale)
+            else:
+                # what the chain sees: true rows up to j - s, then one row of each later depth
+                mask = before[None, :] <= (before[:, None] - s).clamp(min=0)  # [n, n]; no chain ends at the first s rows
+                scores = (q @ keys[0].mT * attention.scale).float().masked_fill(~mask, float("-inf"))
+                own = [(q * later(keys[i], s - i)).sum(-1, keepdim=True).float() * attention.scale for i in range(1, s + 1)]
+                weights = torch.cat([scores, *own], dim=-1).softmax(-1).to(v.dtype)
+                y = weights[..., :n] @ values[0]
+                for i in range(1, s + 1):
+                    y = y + weights[..., n + i - 1 : n + i] * later(values[i], s - i)
             x = x + attention.o_proj(y.transpose(1, 2).reshape(b, n, h * e))
             x = x + self.layer.mlp(self.layer.post_attention_layernorm(x))
             stand_ins.append(x)

@@ -95,7 +95,7 @@ class HeadSettings:
 
     kind: str = "eagle"
     steps: int = 2200
-    words: int = 8192
+    words: int = 2048
     depths: int = 3
     shallow: float = 0.6
     batch: int = 2000

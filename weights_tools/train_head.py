@@ -1,10 +1,10 @@
 """Train a draft head on the target's own text, and keep the best by the tokens that a chain of guesses yields.
 
-The loss is the cross-entropy between the target's law and the head's at each depth, depth s weighted by 0.8 ** s, since a
-guess counts only where those before it were right. Both laws are over the head's vocabulary: the tokens that the target says
-most often. Targets are soft, since the target's whole row is known at each position for the price of its feature. Texts of
-like length share a batch. Which texts a step sees is a function of (seed, step). The first steps train the first guess alone,
-which costs a third of three: the deeper ones start from what it learned.
+The loss is the cross-entropy between the target's law and the head's at each depth, depth s weighted by 0.8 ** s, since a guess
+counts only where those before it were right. Both laws are over the head's vocabulary: the tokens that the target says most
+often, and those of the text. Targets are soft, since the target's whole row is known at each position for the price of its
+feature. Texts of like length share a batch. Which texts a step sees is a function of (seed, step). The first steps train the
+first guess alone, which costs a third of three: the deeper ones start from what it learned.
 """
 
 import json
@@ -21,9 +21,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from refspec.errors import BadArgument
+from refspec.files import read_json
 from refspec.transformer.config import LlamaConfig
+from refspec.transformer.weights import Checkpoint
 from weights_tools.checkpoint import replace_atomically
-from weights_tools.heads import build, linear_guess
+from weights_tools.heads import Eagle, build, linear_guess
 from weights_tools.mlp_head import Mlp, write_factored
 from weights_tools.model_folder import claim
 from weights_tools.optimiser import descend, optimisers
@@ -71,6 +73,18 @@ def frequent(texts: Sequence[Read], count: int, vocab: int) -> Tensor:
     return torch.tensor(sorted(ids))
 
 
+def sayable(ids: Tensor, tokens: Tensor) -> Tensor:
+    """The frequent ids [w], and behind them those that texts hold beside: what `EagleDrafter` lets a head say."""
+    held = torch.unique(tokens)
+    return torch.cat([ids, held[~torch.isin(held, ids)]])
+
+
+def first_places(said: Tensor, frequent: int, tokens: Tensor) -> Tensor:
+    """[w]: where in the text each sayable token is first held, and so can be said; 0 for the frequent ones"""
+    places = (tokens == said[frequent:, None]).int().argmax(-1)
+    return torch.cat([torch.zeros(frequent, dtype=places.dtype), places])
+
+
 def batch(texts: Sequence[Read], rows: int) -> tuple[Tensor, Tensor, Tensor]:
     """tokens [b, n + 1] and features [b, n + 1, d], filled up with zeros, and which rows [b, n] from `rows` on have a target."""
     n = max(len(text.features) for text in texts) - 1
@@ -92,8 +106,11 @@ def common_start(texts: Sequence[Read]) -> int:
 
 
 def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run: Path, settings: HeadSettings, *,
-               checkpoint_seconds: float = 120.0) -> Row:  # fmt: skip
-    """Train, or go on training, and return the best evaluation. The best weights so far are in `out`."""
+               start: Path | None = None, checkpoint_seconds: float = 120.0) -> Row:  # fmt: skip
+    """Train, or go on training, and return the best evaluation. The best weights so far are in `out`.
+
+    start: the folder of a head that is trained further, in place of a linear guess.
+    """
     texts = read_texts(text_folders, target_folder.name)
     target = load_torch_llama(target_folder)
     claim(out, run)
@@ -105,13 +122,15 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     ids = frequent(learned, settings.words, target.config.vocab_size)
     computed = torch.bfloat16 if settings.bfloat16 else torch.float32
     embedding = target.model.embed_tokens.weight.to(computed)
-    head = target.lm_head.weight[ids].to(computed)
+    head = target.lm_head.weight.to(computed)
     skip = max(0, common_start(texts) - 2)
     module = build(settings.kind, target.config, settings.depths)
-    few = learned[:: max(1, len(learned) // 1000)]
-    module.start_from(
-        target, linear_guess([embedding[t.tokens[1 : len(t.features)]] for t in few], [t.features[:-1] for t in few])
-    )
+    if start:
+        module.load_state_dict(weights_of(start, target_folder.name, module))
+    else:
+        few = learned[:: max(1, len(learned) // 1000)]
+        embedded = [embedding[text.tokens[1 : len(text.features)]] for text in few]
+        module.start_from(target, linear_guess(embedded, [text.features[:-1] for text in few]))
     made_of = {"texts": len(learned), "tokens": sum(len(text.tokens) for text in learned)}
     parts = optimisers(module, lr=settings.lr, weight_decay=settings.weight_decay, dtype=computed)
 
@@ -132,15 +151,16 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
                 break
         depths = 1 if number < settings.shallow * settings.steps else settings.depths
         stand_ins, features, counts = guesses(part, depths, skip)
+        words = head[sayable(ids, torch.cat([text.tokens for text in part]))]
         with torch.autocast("cpu", torch.bfloat16, enabled=bool(settings.bfloat16)):
             with torch.no_grad():
-                law = (features[counts] @ head.T).float().softmax(-1)
+                law = (features[counts] @ words.T).float().softmax(-1)
             place = torch.cumsum(counts.flatten(), 0).view(counts.shape) - 1
             loss, weight = torch.zeros(()), 0.0
             for s, x in enumerate(stand_ins):
                 rows = counts.clone()
                 rows[:, : skip + s] = False
-                scores = (x[rows] @ head.T).float()
+                scores = (x[rows] @ words.T).float()
                 each = -(law[place[rows]] * scores.log_softmax(-1)).sum(-1).mean()
                 loss, weight = loss + DEEPER**s * each, weight + DEEPER**s
         descend(loss / weight, module, parts)
@@ -148,7 +168,7 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
 
     @torch.no_grad()
     def evaluate() -> Row:
-        return chain(held_out, guesses, head, ids, target.lm_head.weight.to(computed), settings.depths)
+        return chain(held_out, guesses, head, ids, settings.depths)
 
     def save() -> None:
         if isinstance(module, Mlp):
@@ -159,22 +179,37 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     if settings.depths > 1 and settings.steps - 1 < settings.shallow * settings.steps:
         print(f"all {settings.steps} steps train the first guess alone; lower --shallow, or give more --steps", flush=True)
     task = Task("step", settings.steps, module, parts, learn, evaluate, measure="tokens_a_call", sign=1, save=save, newest=0.05)
-    start = evaluate()
-    print("before training:", {name: round(value, 4) for name, value in start.items()}, flush=True)
+    before = evaluate()
+    print("before training:", {name: round(value, 4) for name, value in before.items()}, flush=True)
     if not (run / "checkpoint.pt").is_file():
         save()
-    return repeat(task, settings, run, start=start, checkpoint_seconds=checkpoint_seconds)
+    return repeat(task, settings, run, start=before, checkpoint_seconds=checkpoint_seconds)
 
 
-def chain(texts: Sequence[Read], guesses: Any, head: Tensor, ids: Tensor, whole_head: Tensor, depths: int) -> Row:
+def weights_of(folder: Path, target: str, module: Any) -> dict[str, Tensor]:
+    """What `write_eagle` wrote. Raises BadArgument for anything else, BadWeights for a head of another size."""
+    about = read_json(folder / "config.json")
+    if not isinstance(module, Eagle) or about.get("model_type") != "eagle" or about.get("target") != target:
+        raise BadArgument(f"start is {folder}; what can be trained further is an EAGLE head for {target}, with --kind eagle")
+    checkpoint = Checkpoint(folder)
+    return {name: torch.from_numpy(checkpoint.read(name, *tensor.shape)) for name, tensor in module.state_dict().items()}
+
+
+def chain(texts: Sequence[Read], guesses: Any, head: Tensor, ids: Tensor, depths: int) -> Row:
     """Greedy: how often guess s is right where those before it were, from every token of the answers."""
     reached, right = torch.zeros(depths), torch.zeros(depths)
     for text in texts:
         first = max(0, text.answer - 2)
         stand_ins, features, _ = guesses([text], depths, first)
-        truth = (features[0] @ whole_head.T).argmax(-1)
+        truth = (features[0] @ head.T).argmax(-1)
+        said = sayable(ids, text.tokens)
+        words, since = head[said], first_places(said, len(ids), text.tokens)
         n = len(truth)
-        hits = torch.stack([ids[(x[0].to(head.dtype) @ head.T).argmax(-1)] == truth for x in stand_ins])  # [s, n]
+        guessed = []
+        for s, x in enumerate(stand_ins):
+            unread = since > torch.arange(n)[:, None] + 1 - s  # [n, w]
+            guessed.append(said[(x[0].to(head.dtype) @ words.T).masked_fill(unread, float("-inf")).argmax(-1)])
+        hits = torch.stack(guessed) == truth  # [s, n]
         starts = torch.arange(first, max(first, n - depths + 1))
         alive = torch.ones(len(starts), dtype=torch.bool)
         for s in range(depths):

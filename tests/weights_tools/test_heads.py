@@ -1,5 +1,6 @@
 """From nothing to a head: the target writes, a head learns, and what was trained in PyTorch is what NumPy runs."""
 
+import csv
 import json
 import os
 import shutil
@@ -135,6 +136,40 @@ def test_training_goes_on_bit_for_bit(folder: Path, text: Path, tmp_path: Path) 
     assert tools(*command).returncode == 0
     states = [torch.load(tmp_path / f"{name}.run" / "checkpoint.pt", weights_only=True)["model"] for name in ("whole", "killed")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_head_is_trained_further(folder: Path, text: Path, tmp_path: Path) -> None:
+    """It begins with what the first training is worth, and with that of no other target and no other kind."""
+    command = ["train-head", "--target", folder, "--text", text, *HEAD]
+    assert tools(*command, "--out", tmp_path / "first").returncode == 0
+    done = tools(*command, "--start", tmp_path / "first", "--out", tmp_path / "second")
+    assert done.returncode == 0, done.stderr
+    names = ("acceptance", "acceptance_2", "acceptance_3", "tokens_a_call")
+    best = json.loads(done.stdout.splitlines()[0].removeprefix("before training: ").replace("'", '"'))
+    with (tmp_path / "first.run" / "log.csv").open(newline="") as file:
+        rows = [[float(row[name]) for name in names] for row in csv.DictReader(file)]
+    # weights are kept in float16, which can turn a guess or two over
+    assert min(max(abs(best[name] - value) for name, value in zip(names, row, strict=True)) for row in rows) < 0.05
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "first", other)
+    (other / "config.json").write_text((other / "config.json").read_text().replace('"target"', '"stranger"', 1))
+    for start, more in ((other, []), (folder, []), (tmp_path / "first", ["--kind", "mlp"])):
+        refused = tools(*command, "--start", start, "--out", tmp_path / "x", *more)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert "what can be trained further is an EAGLE head for target" in refused.stderr
+    refused = tools(*command, "--start", tmp_path / "first", "--out", tmp_path / "first")
+    assert "which is the head to start from; give another folder" in refused.stderr
+
+
+def test_what_can_be_said_is_frequent_or_in_the_text_so_far() -> None:
+    from weights_tools.train_head import first_places, sayable
+
+    ids, tokens = torch.tensor([2, 5, 9]), torch.tensor([7, 2, 7, 4, 9, 4, 1])
+    said = sayable(ids, tokens)
+    assert said[:3].tolist() == [2, 5, 9]
+    since = first_places(said, 3, tokens)
+    for end in range(1, len(tokens) + 1):
+        assert set(said[since < end].tolist()) == {2, 5, 9, *tokens[:end].tolist()}
 
 
 @pytest.mark.parametrize("depths", [1, 3])
