@@ -21,6 +21,7 @@ from weights_tools.settings import (
     CollectSettings,
     DistillSettings,
     HeadSettings,
+    PassageSettings,
     TableSettings,
     TrainSettings,
     add_options,
@@ -48,6 +49,10 @@ COLLECT = """\
 Let a target write chats, many at once, and keep each with the features that the target had on the way. Prompts are those of a
 file, and then what the target writes itself when the user's turn is left open. After Ctrl-C or a kill the same command goes
 on."""
+
+PASSAGES = """\
+Write long prompts for `collect`: passages of answers that the target gave, to be summarised or asked about. A head that learned
+from short texts alone guesses badly in long ones."""
 
 TABLE = """\
 Count an n-gram table over text that `collect` gathered: what the target usually says behind each few tokens. Prompt lookup asks
@@ -173,6 +178,16 @@ def parser() -> argparse.ArgumentParser:
     add_options(command.add_argument_group("settings"), vars(CollectSettings()))
 
     command = add(
+        "passages", "write long prompts out of a target's own text", PASSAGES,
+        "--target smollm2-135m --text smollm2-text --out long.jsonl",
+    )  # fmt: skip
+    command.set_defaults(run=run_passages, interrupted="nothing was kept")
+    command.add_argument("--target", metavar="MODEL", required=True, help="the model that wrote the text: folder or name")
+    command.add_argument("--text", type=Path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL to write, for `collect --prompts`")
+    add_options(command, vars(PassageSettings()))
+
+    command = add(
         "table", "count what a target usually says next", TABLE,
         "--target smollm2-135m --text smollm2-text --out my-table",
     )  # fmt: skip
@@ -290,6 +305,14 @@ def run_collect(options: argparse.Namespace) -> None:
     counts = collect(target, options.out, settings, prompts)
     for (kind, temperature), tokens in sorted(counts.items()):
         print(f"{kind:>6} prompts, temperature {temperature:g}: {tokens:,} answer tokens")
+
+
+def run_passages(options: argparse.Namespace) -> None:
+    settings, target = chosen(options, PassageSettings), find(options.target)
+    start_pytorch(1)
+    from weights_tools.passages import write_passages
+
+    print(f"{options.out}: {write_passages(target, options.text, options.out, settings)} prompts")
 
 
 def run_table(options: argparse.Namespace) -> None:

@@ -79,6 +79,22 @@ class CollectSettings:
 
 
 @dataclass(frozen=True)
+class PassageSettings:
+    """Prompts about passages. What is asked of each is drawn by the seed."""
+
+    passages: int = 640
+    shortest: int = 250
+    longest: int = 900
+    least: int = 60
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(vars(self))
+        if self.shortest >= self.longest:
+            raise BadArgument(f"shortest is {self.shortest}; it is below longest, which is {self.longest}")
+
+
+@dataclass(frozen=True)
 class TableSettings:
     """How a table is counted."""
 
@@ -145,6 +161,9 @@ MEANING: dict[str, tuple[str, Range]] = {
     "question": ("tokens of a question, at most", at_least(1)),
     "answer": ("tokens of an answer, at most", at_least(1)),
     "least": ("what is rarer is left out: answers of fewer tokens, contexts seen fewer times", at_least(1)),
+    "passages": ("prompts to write", at_least(1)),
+    "shortest": ("tokens of a passage, at least", at_least(1)),
+    "longest": ("tokens of a passage, below", at_least(2)),
     "orders": ("tokens of context, at most", between(1, 8)),
     "kind": ("eagle or mlp", Range("eagle or mlp", lambda value: value in ("eagle", "mlp"))),
     "words": ("tokens that the head can say: those that the target says most often", at_least(2)),
@@ -193,7 +212,7 @@ def add_options(command: Any, defaults: Mapping[str, Any]) -> None:
         command.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, metavar=letter, help=text)
 
 
-Chosen = TypeVar("Chosen", TrainSettings, DistillSettings, CollectSettings, HeadSettings, TableSettings)
+Chosen = TypeVar("Chosen", TrainSettings, DistillSettings, CollectSettings, PassageSettings, HeadSettings, TableSettings)
 
 
 def chosen(options: argparse.Namespace, kind: type[Chosen]) -> Chosen:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from folders import LLAMA, write_folder
+from safetensors import safe_open
 
 import refspec
 from refspec.errors import BadArgument
@@ -50,8 +51,6 @@ def text(folder: Path) -> Path:
 
 def test_the_text_is_the_targets_own(folder: Path, text: Path) -> None:
     """A greedy answer is what refspec itself continues the prompt with, and the features are what refspec keeps of it."""
-    from safetensors import safe_open
-
     model = refspec.load(folder)
     checked = 0
     for path in sorted(text.glob("*.safetensors")):
@@ -94,8 +93,6 @@ def test_a_collection_goes_on_where_it_was_killed(folder: Path, tmp_path: Path) 
 
 
 def tokens_of_answer(path: Path) -> int:
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         return file.get_slice("tokens").get_shape()[0] - int(file.metadata()["answer_start"])
 
@@ -203,6 +200,28 @@ def test_what_is_trained_is_what_is_run(folder: Path, text: Path, tmp_path: Path
             # angles in float32 in training
             assert np.abs(unrolled[s][0, start + s].numpy() - stand_in[0]).max() < 1e-4
             stand_in = drafter.head.stand_in(np.array(tokens[start + s + 2 : start + s + 3]), stand_in, cache)
+
+
+def test_passages_are_the_targets_own_answers(folder: Path, text: Path, tmp_path: Path) -> None:
+    command = ["passages", "--target", folder, "--text", text, "--passages", "5", "--shortest", "20", "--longest", "90"]
+    done = tools(*command, "--out", tmp_path / "long.jsonl", "--least", "1")
+    assert done.returncode == 0, done.stderr
+    prompts = [json.loads(line)["prompt"] for line in (tmp_path / "long.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(prompts) == 5
+    tokenizer, answers = refspec.load(folder).tokenizer, []
+    for path in text.glob("0*.safetensors"):
+        with safe_open(path, "np") as file:
+            answers.append(
+                tokenizer.decode(file.get_tensor("tokens")[int(file.metadata()["answer_start"]) : -1].tolist()).strip()
+            )
+    assert all(sum(answer in prompt for answer in answers if len(answer) > 3) >= 1 for prompt in prompts)
+    short = ["--tokens", 20, "--texts", 6, "--answer", 12, "--least", 2, "--prompts", tmp_path / "long.jsonl"]
+    out = tools("collect", "--target", folder, "--out", tmp_path / "more", *short, "--question", 100)
+    assert out.returncode == 0, out.stderr
+    assert "prompt prompts" in out.stdout
+    refused = tools(*command, "--out", tmp_path / "no.jsonl", "--least", "999")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+    assert "no answer has 999 tokens" in refused.stderr
 
 
 def test_a_table_is_counted_from_the_text(folder: Path, text: Path, tmp_path: Path) -> None:
