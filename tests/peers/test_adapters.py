@@ -12,15 +12,16 @@ import pytest
 from refspec import verify
 from refspec.arrays import Array
 from refspec.conformance import replay
-from refspec.conformance.adapter import Case
+from refspec.conformance.adapter import ByGenerator, Case, Run, Skip
 from refspec.conformance.answered import answered_law
 from refspec.conformance.cases import CHECKS
-from refspec.conformance.checks import check_case, observed
+from refspec.conformance.checks import check_case, observed, require
 from refspec.conformance.diagnosis import diagnosed
 from refspec.conformance.expected import law_alone
 from refspec.conformance.own import Own
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
+from refspec.decoding.lm import Tokens
 from refspec.decoding.verify import Verdict
 from refspec.models.sampling import Sampling
 from refspec.proof.exact import total_variation
@@ -142,6 +143,43 @@ def test_flashinfers_reference_is_two_lines_of_a_bug() -> None:
 
     for case in (*CHECKS["one-round-law"].cases, *CHECKS["multi-round-law"].cases):
         assert total_variation(observed(reference, case).texts, observed(Own(never_draws), case).texts) < 1e-6  # float32 rows
+
+
+@pytest.mark.parametrize(
+    "check", [check for check in CHECKS.values() if check.id not in SKIPPED], ids=lambda check: str(check.id)
+)
+def test_csaq_is_explained_by_a_row_behind_and_a_cache_of_what_was_drafted(check: Any) -> None:
+    """Its law is that of this loop, with the rows of refspec's own tables."""
+    csaq = engine("csaq:loop")
+
+    def slips(case: Case, generator: Any) -> Run:
+        target, draft = Own()._models(case)
+        text, read = case.prompt, ()
+        while (left := len(case.prompt) + case.max_new_tokens - len(text)) > 0:
+            read += text[-1:]  # which the cache may have already
+            guesses: Tokens = ()
+            for _ in range(min(case.gamma, left)):
+                guesses += (int(generator.choice(case.size, p=draft.probs(read + guesses)[0])),)
+            p = target.probs(read + guesses, last=len(guesses))  # each behind its guess
+            q = draft.probs(read + guesses[:-1], last=len(guesses))
+            kept = guesses
+            for i, token in enumerate(guesses):
+                if generator.random() * q[i][token] >= p[i][token]:
+                    weights = np.maximum(p[i] - q[i], 0)
+                    weights = weights if weights.any() else p[i]
+                    kept = (*guesses[:i], int(generator.choice(case.size, p=weights / weights.sum())))
+                    break
+            text, read = text + kept, read + guesses[: len(kept)]  # not what is kept
+        return Run(text[len(case.prompt) :])
+
+    for case in check.cases:
+        try:
+            require(case, csaq.dialect)
+            theirs = observed(csaq, case)
+        except Skip:
+            continue
+        ours = observed(ByGenerator(slips, csaq.dialect), case)
+        assert total_variation(theirs.texts, ours.texts) < 1e-6  # float32 rows
 
 
 # The table of docs/peers.md: how far the law is from plain decoding's, after one and after two new tokens.
