@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from refspec.cli.main import main
-from refspec.conformance import kit
+from refspec.conformance import checks, kit
 from refspec.conformance.adapter import Dialect
 from refspec.conformance.cases import CHECKS
 from refspec.conformance.findings import Finding, Report
@@ -21,8 +21,6 @@ from refspec.errors import BadArgument
 @pytest.fixture(autouse=True)
 def few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough to see what is printed; `test_conformance.py` runs them all."""
-    from refspec.conformance import checks
-
     few = [CHECKS["one-round-law"], CHECKS["ragged-batch"]]
     monkeypatch.setitem(kit.LEVEL, "exact", lambda engine, limit: checks.conform(engine, few, limit))
 
@@ -125,6 +123,19 @@ def test_a_wrong_adapter_is_one_line(adapter: str, message: str, engines: Path, 
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_what_breaks_names_the_place_once(
+    engines: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [CHECKS["support"]]
+    monkeypatch.setitem(kit.LEVEL, "exact", lambda engine, limit: checks.conform(engine, few, limit))
+    assert main(["conform", "--adapter", f"{engines}:broken", "--level", "exact"]) == 2
+    said = [line for line in capsys.readouterr().out.splitlines() if "errored:" in line]
+    line = ENGINES.splitlines().index('    raise RuntimeError("out of memory")') + 1
+    assert said == [
+        f"      errored: one draft, two drafts and 1 more: RuntimeError: out of memory (engines_of_a_test.py, line {line})"
+    ]
 
 
 def test_what_an_engine_prints_is_no_part_of_the_report(engines: Path, capsys: pytest.CaptureFixture[str]) -> None:

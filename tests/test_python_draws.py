@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 from random import random as imported
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from drawing import by, require_law
 
 from refspec.conformance.answered import answered_law
+from refspec.conformance.casts import Float
 from refspec.conformance.python_draws import drawing_from
 from refspec.conformance.taped import TapedGenerator
 from refspec.errors import BadArgument
@@ -164,3 +166,39 @@ def test_a_tape_is_read_in_order() -> None:
         2.5,
         1,
     )
+
+
+CASTS: dict[str, Callable[[Any], Any]] = {
+    "of a number": lambda as_float: as_float(np.random.default_rng(0).random()),
+    "of an entry": lambda as_float: as_float(np.random.default_rng(0).random(2)[1]),
+    "of random's": lambda as_float: as_float(random.random()),
+}
+
+
+@pytest.mark.parametrize("name", CASTS)
+def test_a_cast_is_answered_where_the_adapter_says_so_and_refused_by_module_and_line_where_not(name: str) -> None:
+    def below(as_float: Any) -> Any:
+        def engine(generator: Any) -> bool:
+            with drawing_from(generator):
+                return bool(CASTS[name](as_float) < 0.25)
+
+        return engine
+
+    assert answered_law(below(Float)) == QUARTER
+    with pytest.raises(BadArgument, match=rf"called float\(\) on an undrawn uniform \(in {__name__}, line \d+\)"):
+        answered_law(below(float))
+
+
+def test_a_float_of_anything_else_is_one() -> None:
+    assert [Float(each) for each in (1, "0.5", np.float32(0.25), np.array([2]))] == [1.0, 0.5, 0.25, 2.0]
+    assert {type(Float(each)) for each in (1, "0.5", np.float32(0.25), Fraction(1, 2))} == {float}
+    assert isinstance(0.5, Float)
+    assert not isinstance(1, Float)
+    assert Float("inf") == math.inf
+    assert np.zeros(2, dtype=Float).dtype == np.arange(3).astype(Float).dtype == np.float64
+    with pytest.raises(ValueError, match="could not convert"):
+        Float("a")
+
+
+def test_a_log_line_of_an_engine_asks_nothing() -> None:
+    assert answered_law(lambda generator: f"{generator.random():.3f} {generator.exponential():>8}") == {"undrawn undrawn": 1}

@@ -1,13 +1,20 @@
 """Questions to an engine, each within its limit of time. Whatever comes of one but an answer is told in a finding."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
 
 from refspec.conformance.adapter import EngineDied, Skip
+from refspec.conformance.casts import of_a_library
 from refspec.conformance.findings import Finding
 from refspec.conformance.limits import TookTooLong, in_seconds, within
 from refspec.errors import RefspecError, refused
+
+Item = TypeVar("Item")
 
 PATIENCE = 600.0  # seconds of an engine that came to nothing, after which nothing more is asked
 
@@ -44,12 +51,26 @@ class Asking:
         return found
 
 
+def shown(cases: Sequence[Item], name: Callable[[Item], str]) -> Iterator[Item]:
+    """The same, with a bar on a terminal that names the one that is asked, from the second second on.
+
+    >>> from refspec.conformance.asking import shown
+    >>> list(shown(["one draft"], str))
+    ['one draft']
+    """
+    with tqdm(total=len(cases), unit=" cases", delay=1, leave=False, disable=None) as bar:
+        for case in cases:
+            bar.set_postfix_str(name(case))
+            yield case
+            bar.update()
+
+
 def asked(ask: Callable[[], Any], check: str, case: str, level: str, limit: float | None = None) -> Any:
     """What the engine gives, or a Finding where it skips, raises, dies or is cut off after `limit` seconds.
 
     >>> from refspec.conformance.asking import asked
     >>> asked(lambda: 1 // 0, "support", "one draft", "exact").detail
-    'ZeroDivisionError: integer division or modulo by zero'
+    'ZeroDivisionError: integer division or modulo by zero (<doctest refspec.conformance.asking.asked[1]>, line 1)'
     """
     try:
         return within(limit, ask)
@@ -64,6 +85,11 @@ def asked(ask: Callable[[], Any], check: str, case: str, level: str, limit: floa
 
 
 def told(error: BaseException) -> str:
-    """An error in one line; ours say what was given and what to do, of others the kind tells as much as the text."""
+    """An error in one line; ours say what was given and what to do, of others the kind and the place tell as much as the text."""
     first = ((refused(error) if isinstance(error, OSError) else str(error)).splitlines() or [""])[0]
-    return first if isinstance(error, RefspecError) else f"{type(error).__name__}{': ' * bool(first)}{first}"
+    if isinstance(error, RefspecError):
+        return first
+    every = [(Path(frame.f_code.co_filename), line, frame) for frame, line in traceback.walk_tb(error.__traceback__)]
+    engines = [each for each in every if not of_a_library(each[2])] or every
+    place = f" ({engines[-1][0].name}, line {engines[-1][1]})" if engines else ""
+    return f"{type(error).__name__}{': ' * bool(first)}{first}{place}"

@@ -9,7 +9,7 @@ from typing import Any, cast
 from refspec.conformance.adapter import PLAIN, Answered, Case, Dialect, Engine, Run, Skip
 from refspec.conformance.answered import answered_law
 from refspec.conformance.answers import as_run
-from refspec.conformance.asking import Asking
+from refspec.conformance.asking import Asking, shown
 from refspec.conformance.cases import CHECKS, Check
 from refspec.conformance.expected import ORDER, tied
 from refspec.conformance.findings import Finding, Report
@@ -30,8 +30,9 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), limit: fl
     'P(text begins with (1,)) is 1/8 and should be 1/2'
     """
     asking = Asking(limit)
-    found = tuple(check_case(engine, check, case, asking) for check in checks for case in check.cases)
-    return Report(engine.dialect, "exact", found)
+    every = [(check, case) for check in checks for case in check.cases]
+    coming = shown(every, lambda each: f"{each[0].id}/{each[1].name}")
+    return Report(engine.dialect, "exact", tuple(check_case(engine, check, case, asking) for check, case in coming))
 
 
 def check_case(engine: Engine, check: Check, case: Case, asking: Asking | None = None) -> Finding:

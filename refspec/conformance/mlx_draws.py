@@ -42,6 +42,8 @@ def drawing_from(generator: Any) -> Iterator[None]:
             setattr(mx.random, name, _refuser(name))
         with led_here():
             yield
+    except BadArgument:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         if any(word in str(error) for word in ("ndrawn", "ndarray", "bad_cast")):  # as MLX words it
             raise BadArgument(

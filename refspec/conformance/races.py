@@ -9,10 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
+from refspec.conformance.casts import refuse_float
 from refspec.conformance.undrawn import UndrawnUniform, as_fraction, by_torch, with_numbers
 from refspec.errors import BadArgument
 
@@ -59,6 +60,7 @@ class Clock:
     form: str
     factor: Fraction
     shift: Fraction = Fraction(0)
+    undrawn: ClassVar = True
 
     @with_numbers
     def __mul__(self, other: Any) -> "Clock":
@@ -144,9 +146,13 @@ class Clock:
     def _refused(self, *_: Any) -> NoReturn:
         _refuse("a number of its own")
 
-    __float__ = __int__ = __bool__ = __index__ = __eq__ = __ne__ = __hash__ = __pow__ = __floor__ = __abs__ = exp = sqrt = (
-        _refused
-    )
+    def __float__(self) -> float:
+        refuse_float()
+
+    def __format__(self, spec: str) -> str:
+        return "undrawn"
+
+    __int__ = __bool__ = __index__ = __eq__ = __ne__ = __hash__ = __pow__ = __floor__ = __abs__ = exp = sqrt = _refused
 
 
 def race(row: Sequence[Any], *, largest: bool) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from refspec.conformance.adapter import Case, Engine, Kernel, Skip, Texts
 from refspec.conformance.answers import as_run, as_verdict, impossible
-from refspec.conformance.asking import Asking
+from refspec.conformance.asking import Asking, shown
 from refspec.conformance.cases import CHECKS, Check
 from refspec.conformance.checks import require
 from refspec.conformance.expected import tied
@@ -51,8 +51,9 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), limit: fl
     0
     """
     wanted, asking = {check.id for check in checks}, Asking(limit)
-    found = (_found(engine, check, vector, asking) for check, vector in vectors().values() if check in wanted)
-    return Report(engine.dialect, "replay", tuple(found))
+    every = [(check, vector) for check, vector in vectors().values() if check in wanted]
+    coming = shown(every, lambda each: str(each[1]["id"]))
+    return Report(engine.dialect, "replay", tuple(_found(engine, check, vector, asking) for check, vector in coming))
 
 
 def _found(engine: Engine, check: str, vector: Vector, asking: Asking | None = None) -> Finding:

@@ -39,14 +39,15 @@ def lines(report: Report) -> Iterator[str]:
         counts = Counter(each.status for each in found)
         yield f"  {name:<19} {', '.join(f'{n} {status}' for status, n in counts.items())}"
         # one reason for several cases is said once
-        told = dict.fromkeys(
-            (each.status, "" if each.status == "skipped" else f" {each.case}:", each.detail) for each in found if each.detail
-        )
-        for n, (status, case, detail) in enumerate(told):
+        told: dict[tuple[str, str], list[str]] = {}
+        for each in (each for each in found if each.detail):
+            told.setdefault((each.status, each.detail), []).append(each.case)
+        for n, ((status, detail), cases) in enumerate(told.items()):
             if n == SHOWN and report.level == "replay":
                 yield f"      and {len(told) - n} more"
                 break
-            yield f"      {status}:{case} {detail}"
+            names = ", ".join(cases[:SHOWN]) + f" and {len(cases) - SHOWN} more" * (len(cases) > SHOWN)
+            yield f"      {status}: {f'{names}: ' * (status != 'skipped')}{detail}"
     deviates = report.code == 2 and any(each.status == "deviates" for each in report.findings)
     yield f"{'deviates, and ' * deviates}{VERDICT[report.code]}"
 

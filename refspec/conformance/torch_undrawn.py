@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from refspec.conformance.casts import refuse_float
 from refspec.conformance.races import EPSILON, ranked
 from refspec.conformance.torch_names import CASTS, ELEMENTWISE, JOINS, KNOWN, MOVES, NUMBERS, RACES, READS, is_open
 from refspec.errors import BadArgument
@@ -49,6 +50,8 @@ def _answer(func: Any, args: Any, kwargs: Any) -> Any:
     if isinstance(first, Undrawn):
         if plain in KNOWN:
             return func(*args, **kwargs)
+        if name == "__float__":
+            refuse_float()
         if plain in READS and all(each is None for each in (*args[1:], *kwargs.values())):
             return READS[plain](entries(first))
         if plain in MOVES and not in_place and (not dunder or plain == "getitem"):

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from refspec.conformance.casts import refuse_float
 from refspec.errors import BadArgument
 from refspec.proof.exact import Branch
 
@@ -67,6 +68,8 @@ class UndrawnUniform:
     >>> answered_law(lambda generator: 1 - generator.random() < 0.25)
     {False: Fraction(3, 4), True: Fraction(1, 4)}
     """
+
+    undrawn = True
 
     def __init__(self, drawn: Drawn, scale: Fraction = Fraction(1), shift: Fraction = Fraction(0)) -> None:
         self.drawn, self.scale, self.shift = drawn, scale, shift
@@ -159,7 +162,13 @@ class UndrawnUniform:
     def _refuse(self, *_: Any) -> NoReturn:
         refused()
 
-    __float__ = __bool__ = __index__ = __eq__ = __ne__ = __hash__ = __round__ = __pow__ = __rpow__ = __rtruediv__ = _refuse
+    def __float__(self) -> float:
+        refuse_float()
+
+    def __format__(self, spec: str) -> str:
+        return "undrawn"  # of a line that an engine logs
+
+    __bool__ = __index__ = __eq__ = __ne__ = __hash__ = __round__ = __pow__ = __rpow__ = __rtruediv__ = _refuse
     __abs__ = __mod__ = __floordiv__ = exp = sqrt = square = log2 = log10 = _refuse
 
 

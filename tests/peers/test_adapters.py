@@ -53,6 +53,7 @@ DEVIATING = {
     "litgpt:step": "greedy",
     "mlx_dspark:rule": "support",
     "naive_speculate:rule": "support",
+    "nunspark:rule": "support",
     "rotalabs:rule": "one-round-law",
     "seqspecdecod:capped_hsd": "multi-round-law",
     "specdec:loop": "length",
