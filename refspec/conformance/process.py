@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -109,5 +110,9 @@ class Process:
         except subprocess.TimeoutExpired:
             return "the engine closed its standard output; it is where answers are read"
         self._readers[1].join(timeout=PATIENCE)
-        last = next((line for line in reversed(self._complaints) if line), "it said nothing on standard error")
+        said = [line for line in reversed(self._complaints) if line]
+        errors = [
+            line for line in said if re.search("error|exception|panic", line, re.IGNORECASE)
+        ]  # what else runtimes say ends it
+        last = (errors or said or ["it said nothing on standard error"])[0]
         return f"the engine ended with exit code {self._process.returncode}: {last}"
