@@ -68,6 +68,7 @@ def program(tmp_path: Path, body: str) -> str:
         ('    if ask["op"] == "dialect": answer = {"dialect": {"name": "toy", "colour": "red"}}', "any of batched, block"),
         ('    answer["dialect"] = {"name": "toy", "ties": "random"}', "a dialect's ties is 'random'"),
         ('    if ask["op"] == "dialect": answer = {}', "the engine's dialect is None"),
+        ('    print("Error: no weights", "Runtime v20", sep="\\n", file=sys.stderr); sys.exit(1)', "code 1: Error: no weights"),
     ],
 )
 def test_a_program_that_cannot_begin_is_one_line(
