@@ -112,3 +112,5 @@ class Process:
         self._readers[1].join(timeout=PATIENCE)
         said = [line for line in reversed(self._complaints) if line]
         errors = [line for line in said if re.search("error|exception|panic", line, re.IGNORECASE)]  # not a version, say
+        last = (errors or said or ["it said nothing on standard error"])[0]
+        return f"the engine ended with exit code {self._process.returncode}: {last}"
