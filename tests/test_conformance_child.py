@@ -123,12 +123,13 @@ def test_what_it_skips_and_what_it_calls_an_error(tmp_path: Path, capsys: pytest
 def test_a_program_that_hangs_is_ended_and_begun_anew(by: str, tmp_path: Path) -> None:
     hanging, fine = CHECKS["length"].cases[:2]
     body = f'    if ask["op"] == "run" and ask["case"]["name"] == {hanging.name!r}: time.sleep(60)\n    answer["tokens"] = [0]'
-    child = Child(program(tmp_path, body), timeout=0.2 if by == "timeout" else 60)
+    child = Child(program(tmp_path, body), timeout=0.5 if by == "timeout" else 60)
     try:
         first = child._process
-        found = asked(lambda: child.replay(hanging, []), "length", hanging.name, "replay", 0.2 if by == "alarm" else None)
+        found = asked(lambda: child.replay(hanging, []), "length", hanging.name, "replay", 0.5 if by == "alarm" else None)
         assert (found.status, found.ended) == ("errored", True)
-        assert "0.2 seconds" in found.detail
+        assert "0.5 seconds" in found.detail
+        child._timeout = 60
         assert child.replay(fine, []).tokens == [0]
         assert child._process is not first
     finally:

@@ -22,7 +22,8 @@ PATIENCE = 600.0  # seconds of an engine that came to nothing, after which nothi
 class Asking:
     """Asks as `asked` does, and remembers: of a check in which the engine ran out of time, or died, no other case is asked.
 
-    limit: seconds for one case; None: it may take any time.
+    limit: seconds for one case; None: it may take any time. engine: whose `ready`, if it has one, is called before each case, and
+    is not limited.
 
     >>> from refspec.conformance.asking import Asking
     >>> def endless():
@@ -33,8 +34,8 @@ class Asking:
     ['errored', 'skipped']
     """
 
-    def __init__(self, limit: float | None = None) -> None:
-        self.limit = limit
+    def __init__(self, limit: float | None = None, engine: Any = None) -> None:
+        self.limit, self._ready = limit, getattr(engine, "ready", lambda: None)
         self._lost, self._ended = 0.0, dict[str, str]()
 
     def __call__(self, ask: Callable[[], Any], check: str, case: str, level: str) -> Any:
@@ -44,7 +45,7 @@ class Asking:
         if check in self._ended:
             return Finding(check, case, level, "skipped", detail=f"not asked: the engine broke in {self._ended[check]!r}")
         began = time.monotonic()
-        found = asked(ask, check, case, level, self.limit)
+        found = asked(self._ready, check, case, level) or asked(ask, check, case, level, self.limit)
         if isinstance(found, Finding) and found.ended:
             self._lost += time.monotonic() - began
             self._ended[check] = case

@@ -29,7 +29,7 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), limit: fl
     >>> conform(Own(rule=verify.inexact_typical()), [CHECKS["one-round-law"]]).findings[0].detail
     'P(text begins with (1,)) is 1/8 and should be 1/2'
     """
-    asking = Asking(limit)
+    asking = Asking(limit, engine)
     every = [(check, case) for check in checks for case in check.cases]
     coming = shown(every, lambda each: f"{each[0].id}/{each[1].name}")
     return Report(engine.dialect, "exact", tuple(check_case(engine, check, case, asking) for check, case in coming))

@@ -20,6 +20,7 @@ from refspec.decoding.lm import TableLM, Tokens
 from refspec.errors import BadArgument, RefspecError
 
 PROTOCOL = "refspec-engine-1"
+START = 600.0  # seconds for the answer to `start`, behind which weights may be loaded
 
 
 class EngineError(RefspecError):
@@ -59,6 +60,11 @@ class Child:
         found = self._ask("run", way="sampled", case=as_object(case), seeds=list(seeds))
         return [_run(each) for each in _read_as(lambda: list(found["runs"]), found)]
 
+    def ready(self) -> None:
+        """Begun anew where it has ended: to load its weights may take longer than a case."""
+        if self._process is None:
+            self._begun()
+
     def close(self) -> None:
         """Ask it to stop, and end it where it does not."""
         if self._process is not None:
@@ -68,8 +74,8 @@ class Child:
     def _begun(self) -> Dialect:
         try:
             self._started()
-            self._put("start", protocol=PROTOCOL)
-            return dialect_of(self._put("dialect").get("dialect"))
+            self._put("start", START, protocol=PROTOCOL)
+            return dialect_of(self._put("dialect", START).get("dialect"))
         except BaseException:
             self._end()
             raise
@@ -78,20 +84,19 @@ class Child:
         self._process = Process(self._words)
 
     def _ask(self, op: str, **question: Any) -> dict[str, Any]:
-        if self._process is None:
-            self._begun()
+        self.ready()
         try:
-            return self._put(op, **question)
+            return self._put(op, self._timeout, **question)
         except (Skip, EngineError):
             raise
         except BaseException:  # also what came from outside, an alarm or Ctrl-C: an answer that nobody awaits any more may follow
             self._end()
             raise
 
-    def _put(self, op: str, **question: Any) -> dict[str, Any]:
+    def _put(self, op: str, timeout: float, **question: Any) -> dict[str, Any]:
         """One question and its answer."""
         assert self._process is not None  # as who calls has seen to
-        n, line = self._process.ask({"op": op, **question}, self._timeout)
+        n, line = self._process.ask({"op": op, **question}, timeout)
         try:
             answer = json.loads(line)
             fits = isinstance(answer, dict) and answer.get("n") == n

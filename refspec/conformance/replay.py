@@ -50,7 +50,7 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), limit: fl
     >>> conform(Own()).code
     0
     """
-    wanted, asking = {check.id for check in checks}, Asking(limit)
+    wanted, asking = {check.id for check in checks}, Asking(limit, engine)
     every = [(check, vector) for check, vector in vectors().values() if check in wanted]
     coming = shown(every, lambda each: str(each[1]["id"]))
     return Report(engine.dialect, "replay", tuple(_found(engine, check, vector, asking) for check, vector in coming))

@@ -68,7 +68,7 @@ def conform(
     if not engine.dialect.tables:
         checks = [fixture_checks()[check.id] for check in checks if check.id in fixture_checks()]
     wanted = [(check, case) for check in checks for case in check.cases if check.id != "zero-residual"]  # never seen in samples
-    alpha, asking, began = alarm(engine.dialect), Asking(limit), time.perf_counter()
+    alpha, asking, began = alarm(engine.dialect), Asking(limit, engine), time.perf_counter()
     samples = [Sample(engine, check, case, i * MOST, alpha, asking) for i, (check, case) in enumerate(wanted)]
     for part in (0.0, 0.3, 1.0):  # first to see how long a run takes; and again, since the first look may meet a busy moment
         share(samples, began + part * budget)
