@@ -22,7 +22,7 @@ PATIENCE = 600.0  # seconds of an engine that came to nothing, after which nothi
 class Asking:
     """Asks as `asked` does, and remembers: of a check in which the engine ran out of time, or died, no other case is asked.
 
-    limit: seconds for one case; None: it may take any time. engine: whose `ready`, if it has one, is called before each case, and
+    limit: seconds for one case; None: it may take any time. engine: its `begin_anew`, if it has one, is called before each case, and
     is not limited.
 
     >>> from refspec.conformance.asking import Asking
@@ -35,7 +35,7 @@ class Asking:
     """
 
     def __init__(self, limit: float | None = None, engine: Any = None) -> None:
-        self.limit, self._ready = limit, getattr(engine, "ready", lambda: None)
+        self.limit, self._ready = limit, getattr(engine, "begin_anew", lambda: None)
         self._lost, self._ended = 0.0, dict[str, str]()
 
     def __call__(self, ask: Callable[[], Any], check: str, case: str, level: str) -> Any:

@@ -60,8 +60,8 @@ class Child:
         found = self._ask("run", way="sampled", case=as_object(case), seeds=list(seeds))
         return [_run(each) for each in _read_as(lambda: list(found["runs"]), found)]
 
-    def ready(self) -> None:
-        """Begun anew where it has ended: to load its weights may take longer than a case."""
+    def begin_anew(self) -> None:
+        """Where it has ended: to load its weights may take longer than a case."""
         if self._process is None:
             self._begun()
 
@@ -84,7 +84,7 @@ class Child:
         self._process = Process(self._words)
 
     def _ask(self, op: str, **question: Any) -> dict[str, Any]:
-        self.ready()
+        self.begin_anew()
         try:
             return self._put(op, self._timeout, **question)
         except (Skip, EngineError):
