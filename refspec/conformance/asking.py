@@ -22,8 +22,8 @@ PATIENCE = 600.0  # seconds of an engine that came to nothing, after which nothi
 class Asking:
     """Asks as `asked` does, and remembers: of a check in which the engine ran out of time, or died, no other case is asked.
 
-    limit: seconds for one case; None: it may take any time. engine: its `begin_anew`, if it has one, is called before each case, and
-    is not limited.
+    limit: seconds for one case; None: it may take any time. engine: its `begin_anew`, if it has one, is called before each case,
+    without a limit.
 
     >>> from refspec.conformance.asking import Asking
     >>> def endless():
