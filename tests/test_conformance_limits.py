@@ -161,6 +161,19 @@ def test_ctrl_c_is_heard() -> None:
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
+def test_what_was_found_before_ctrl_c_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "interrupted_of_a_test.py"
+    file.write_text(
+        "import signal\nfrom test_conformance_limits import endless\n"
+        "engine = endless(lambda case: case.max_new_tokens > 2, lambda: signal.raise_signal(signal.SIGINT))\n",
+        encoding="utf-8",
+    )
+    assert main(["conform", "--adapter", f"{file}:engine", "--level", "exact"]) == 130
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1:] == ["  one-round-law       1 conforms"]
+    assert said.err == "refspec: interrupted\n"
+
+
 def test_in_another_thread_there_is_no_limit() -> None:
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(within(0.01, lambda: time.sleep(0.03) or 3)))  # type: ignore[func-returns-value]

@@ -11,7 +11,7 @@ from pathlib import Path
 from refspec.cli.exits import complain
 from refspec.conformance.adapter import Engine
 from refspec.conformance.child import Child
-from refspec.conformance.findings import Report
+from refspec.conformance.findings import Interrupted, Report
 from refspec.conformance.kit import Expected, conform, engine_of, known_deviations, with_known
 from refspec.conformance.limits import require_limit
 from refspec.conformance.telling import as_json, as_junit, diagnosis_of, failure, lines
@@ -36,8 +36,13 @@ def run(options: argparse.Namespace) -> int:
 
 def put_to(engine: Engine, known: Sequence[Expected], options: argparse.Namespace) -> int:
     levels = engine.dialect.levels if options.level == "all" else (options.level,)
-    with redirect_stdout(sys.stderr):  # what the engine prints is no part of the report
-        reports = [with_known(conform(engine, level, options.budget, options.limit), known) for level in levels]
+    try:
+        with redirect_stdout(sys.stderr):  # what the engine prints is no part of the report
+            reports = [with_known(conform(engine, level, options.budget, options.limit), known) for level in levels]
+    except Interrupted as so_far:
+        *shown, _ = lines(so_far.report)  # without a verdict
+        print("\n".join(shown), file=sys.stderr if options.json else sys.stdout)
+        raise
     if options.junit:
         Path(options.junit).write_text(as_junit(_together(reports)), encoding="utf-8")
     if options.json:

@@ -12,7 +12,7 @@ from refspec.conformance.answers import as_run
 from refspec.conformance.asking import Asking, shown
 from refspec.conformance.cases import CHECKS, Check
 from refspec.conformance.expected import ORDER, tied
-from refspec.conformance.findings import Finding, Report
+from refspec.conformance.findings import Finding, Report, gathered
 from refspec.conformance.judges import JUDGES, Observed
 from refspec.conformance.limits import LIMIT, TookTooLong, within
 from refspec.conformance.rounds import round_by_round
@@ -32,7 +32,7 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), limit: fl
     asking = Asking(limit, engine)
     every = [(check, case) for check in checks for case in check.cases]
     coming = shown(every, lambda each: f"{each[0].id}/{each[1].name}")
-    return Report(engine.dialect, "exact", tuple(check_case(engine, check, case, asking) for check, case in coming))
+    return gathered(engine.dialect, "exact", (check_case(engine, check, case, asking) for check, case in coming))
 
 
 def check_case(engine: Engine, check: Check, case: Case, asking: Asking | None = None) -> Finding:

@@ -1,5 +1,6 @@
 """What the kit found: a `Finding` a case, and all of them as a `Report`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -59,3 +60,28 @@ class Report:
         if statuses & {*FAILS, "xpassed"}:
             return 1
         return 0 if statuses & {"conforms", "xfailed"} else 3
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what had been found until then."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+
+def gathered(dialect: Dialect, level: str, coming: Iterable[Finding]) -> Report:
+    """The report of findings as they come. Raises Interrupted at Ctrl-C.
+
+    >>> from refspec.conformance.adapter import Dialect
+    >>> from refspec.conformance.findings import Finding, gathered
+    >>> gathered(Dialect("mine"), "exact", [Finding("support", "one draft", "exact", "conforms")]).code
+    0
+    """
+    found: list[Finding] = []
+    try:
+        for each in coming:
+            found.append(each)
+    except KeyboardInterrupt:
+        raise Interrupted(Report(dialect, level, tuple(found))) from None
+    return Report(dialect, level, tuple(found))

@@ -15,7 +15,7 @@ from refspec.conformance.asking import Asking, shown
 from refspec.conformance.cases import CHECKS, Check
 from refspec.conformance.checks import require
 from refspec.conformance.expected import tied
-from refspec.conformance.findings import Finding, Report
+from refspec.conformance.findings import Finding, Report, gathered
 from refspec.conformance.limits import LIMIT
 from refspec.decoding.lm import TableLM, Tokens
 from refspec.models.sampling import Sampling
@@ -53,7 +53,7 @@ def conform(engine: Engine, checks: Iterable[Check] = CHECKS.values(), limit: fl
     wanted, asking = {check.id for check in checks}, Asking(limit, engine)
     every = [(check, vector) for check, vector in vectors().values() if check in wanted]
     coming = shown(every, lambda each: str(each[1]["id"]))
-    return Report(engine.dialect, "replay", tuple(_found(engine, check, vector, asking) for check, vector in coming))
+    return gathered(engine.dialect, "replay", (_found(engine, check, vector, asking) for check, vector in coming))
 
 
 def _found(engine: Engine, check: str, vector: Vector, asking: Asking | None = None) -> Finding:
