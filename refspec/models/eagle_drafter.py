@@ -54,6 +54,7 @@ class EagleDrafter:
         self.sampling = sampling or Sampling()
         self.believes = Sampling() if sampling is None or isinstance(sampling, Sampling) else sampling
         self._ids = head.ids[head.ids < target.vocab_size]  # what only pads the vocabulary is never said (N12)
+        self._always = frozenset(self._ids.tolist())
         self._cache = head.new_cache()
         self._tokens: Tokens = ()  # row j of the cache is of tokens[: j + 2]
 
@@ -88,7 +89,7 @@ class EagleDrafter:
         known = min(self._cache.length, max(0, common_prefix(self._tokens, tokens) - 1), n - 2)
         self._cache.rollback(known)
         self._tokens = tokens
-        others = text_beside(tokens, self._ids)
+        others = text_beside(tokens, self._always)
         ids = np.concatenate([self._ids, others])
         stand_in = self.head.stand_in(np.array(tokens[known + 1 :]), features[known : n - 1], self._cache)
         while True:

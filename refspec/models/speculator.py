@@ -83,6 +83,7 @@ class SpeculatorDrafter:
         self.sampling = sampling or optional(target, "sampling") or Sampling()
         ids = speculator.ids
         self._ids = np.arange(target.vocab_size) if ids is None else ids[ids < target.vocab_size]  # what only pads is never said
+        self._always = frozenset(self._ids.tolist())
 
     def __repr__(self) -> str:
         return brief(self, repr(self.speculator), repr(self.sampling))
@@ -101,7 +102,7 @@ class SpeculatorDrafter:
         n, features = len(tokens), self.target.features(tokens)
         if n < 2 or len(features) < n - 1:
             return Draft(())
-        others = text_beside(tokens, self._ids) if self.speculator.any_token else NONE
+        others = text_beside(tokens, self._always) if self.speculator.any_token else NONE
         ids = np.concatenate([self._ids, others])
         state = self.speculator.start(features[n - 2 : n - 1])
         rows = []
@@ -119,15 +120,14 @@ class SpeculatorDrafter:
 NONE = np.zeros(0, int)
 
 
-def text_beside(tokens: Tokens, ids: Array) -> Array:
-    """What a text holds that is not among ids: a head that knows frequent tokens alone could never repeat a name.
+def text_beside(tokens: Tokens, ids: frozenset[int]) -> Array:
+    """What a text holds that is not among ids, ascending: a head that knows frequent tokens alone could never repeat a name.
 
-    >>> import numpy as np
     >>> from refspec.models.speculator import text_beside
-    >>> text_beside((7, 1, 9, 7), np.array([1, 2])).tolist()
+    >>> text_beside((7, 1, 9, 7), frozenset({1, 2})).tolist()
     [7, 9]
     """
-    return np.setdiff1d(np.array(tokens), ids)
+    return np.array(sorted(set(tokens) - ids), int)
 
 
 def spread(row: Array, ids: Array, vocab_size: int) -> Array:
