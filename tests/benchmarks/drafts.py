@@ -19,6 +19,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from guesses import Answer, Recorded, append, record, recorded
+from safetensors.numpy import load_file
 from tqdm import tqdm
 
 import refspec
@@ -98,6 +99,8 @@ def main() -> None:
     print(f"{options.model}: {len(answers)} prompts, {sum(len(each.tokens) for each in answers)} answer tokens, greedy\n")
     acceptance(answers, makes)
     print()
+    for name in options.heads:
+        coverage(answers, name)
     sureness(answers, options.heads[0])
     print(f"\n{profile.label}; a guess of {options.heads[0]}: {answers[0].guesses[options.heads[0]].cost:.3f}")
     speeds(answers, makes, profile, options.new_tokens)
@@ -123,6 +126,19 @@ def acceptance(answers: Sequence[Answer], makes: dict[str, Make]) -> None:
             least, most = wilson(hits, tried) if tried else (0.0, 0.0)
             cells.append(f"{hits / tried:.3f} ({least:.3f} to {most:.3f})" if tried else "-")
         print(f"| {name} | " + " | ".join(cells) + f" | {sum(yields) / len(yields):.2f} |", flush=True)
+
+
+def coverage(answers: Sequence[Answer], name: str) -> None:
+    """How many of the answers' tokens a head can say: by its own words, and with those of the text."""
+    tensors = load_file(home.find(name) / "model.safetensors")
+    ids = next((frozenset(each.tolist()) for key, each in tensors.items() if key.endswith("ids")), None)
+    if ids is None:
+        return  # it knows all
+    said = [
+        (token in ids, token in answer.prompt + answer.tokens[:i]) for answer in answers for i, token in enumerate(answer.tokens)
+    ]
+    own, either = (sum(map(test, said)) / len(said) for test in (lambda pair: pair[0], any))
+    print(f"{name} knows {len(ids):,} tokens, {own:.3f} of what is said, and {either:.3f} with those of the text\n")
 
 
 def sureness(answers: Sequence[Answer], name: str) -> None:

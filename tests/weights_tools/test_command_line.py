@@ -11,7 +11,15 @@ import pytest
 from refspec.errors import BadArgument
 from weights_tools.__main__ import main, parser
 from weights_tools.corpus import Corpus, encode, read_split, train_tokenizer
-from weights_tools.settings import MEANING, CollectSettings, DistillSettings, HeadSettings, TableSettings, TrainSettings
+from weights_tools.settings import (
+    MEANING,
+    CollectSettings,
+    DistillSettings,
+    HeadSettings,
+    PassageSettings,
+    TableSettings,
+    TrainSettings,
+)
 
 COMMANDS = ("fetch", "inspect", "train", "distill", "evaluate")
 DISTILL = ["distill", "--target=tiny-target", "--draft=tiny-draft", "--corpus=text.txt", "--out=out"]
@@ -66,7 +74,7 @@ def test_help_says_what_it_is_and_ends_with_examples_that_parse(command: str, ca
 
 
 def test_settings_have_one_meaning_each_and_become_options() -> None:
-    kinds = (TrainSettings, DistillSettings, CollectSettings, HeadSettings, TableSettings)
+    kinds = (TrainSettings, DistillSettings, CollectSettings, PassageSettings, HeadSettings, TableSettings)
     named = {name for kind in kinds for name in vars(kind())} | {"threads", "checkpoint_seconds"}
     assert MEANING.keys() == named
     options = parser().parse_args([*DISTILL, "--weight-decay=0.5", "--loss=kl", "--rounds=7"])

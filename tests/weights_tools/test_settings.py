@@ -13,6 +13,7 @@ from weights_tools.settings import (
     CollectSettings,
     DistillSettings,
     HeadSettings,
+    PassageSettings,
     TableSettings,
     TrainSettings,
     add_options,
@@ -23,7 +24,8 @@ from weights_tools.settings import (
 WHOLE = (1, 2, 10**6), (0, -1, math.inf, math.nan)
 ALLOWED_AND_NOT: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     **dict.fromkeys("steps rounds layers width heads context sequences passes batch evaluate_every patience".split(), WHOLE),
-    **dict.fromkeys("tokens texts question answer least".split(), WHOLE),
+    **dict.fromkeys("tokens texts question answer least passages shortest".split(), WHOLE),
+    "longest": ((2, 10**6), (1, math.nan)),
     "words": ((2, 10**6), (1, math.nan)),
     "orders": ((1, 8), (0, 9)),
     "kind": (("eagle", "mlp"), ("", "Eagle", "eagle2")),
@@ -63,7 +65,13 @@ def test_a_width_is_divided_among_the_heads() -> None:
         replace(DistillSettings(), lr=0)
 
 
-@pytest.mark.parametrize("kind", [CollectSettings, HeadSettings, TableSettings])
+def test_a_passage_has_a_shortest_and_a_longest_length() -> None:
+    assert PassageSettings(shortest=4, longest=5).longest == 5
+    with pytest.raises(BadArgument, match="shortest is 5; it is below longest, which is 5"):
+        PassageSettings(shortest=5, longest=5)
+
+
+@pytest.mark.parametrize("kind", [CollectSettings, HeadSettings, PassageSettings, TableSettings])
 def test_defaults_are_options_too(kind: Any) -> None:
     command = argparse.ArgumentParser()
     add_options(command, vars(kind()))
