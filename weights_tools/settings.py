@@ -166,7 +166,7 @@ MEANING: dict[str, tuple[str, Range]] = {
     "longest": ("tokens of a passage, below", at_least(2)),
     "orders": ("tokens of context, at most", between(1, 8)),
     "kind": ("eagle or mlp", Range("eagle or mlp", lambda value: value in ("eagle", "mlp"))),
-    "words": ("tokens that the head can say: those that the target says most often", at_least(2)),
+    "words": ("tokens that the head can always say: those that the target says most often", at_least(2)),
     "depths": ("guesses in a row that it is trained for", between(1, 6)),
     "shallow": ("share of the steps, the first ones, that train the first guess alone", RATE),
     "held_out": ("one text in so many is held out", at_least(2)),

@@ -39,7 +39,7 @@ class Head(Protocol):
 
 
 class EagleDrafter:
-    """Draws up to gamma tokens, one pick each (N5), under the target's own sampling: the head's tokens, or some of the text.
+    """Draws up to gamma tokens, one pick each (N5), under the target's own sampling: tokens that the head knows, or of the text.
 
     Where the target has not read the last token but one, as before its first pass, nothing is drafted. The head's cache holds
     rows of the target's features alone between calls: what it made of its own stand-ins is forgotten at the end of each, so it
