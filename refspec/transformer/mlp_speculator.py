@@ -17,8 +17,9 @@ normalises the feature once more, without weights, and divides by sqrt(2). `tie_
 first projection, whose input is as wide as the target.
 
 The layout is that of IBM's accelerators, with two additions. `draft_vocab_size` w: the heads have rows for w frequent tokens
-only, which the tensor `ids` names. `factored`: embedding and head are the target's own, behind a matrix each, `lookup` and `out`;
-that is small enough to ship. Left out: trees of several candidates (`top_k_tokens_per_head`, `n_candidates`).
+only, which the tensor `ids` names. `factored`: embedding and head are the target's own, behind a matrix each, `lookup` and
+`out`; that is small enough to ship, and can score what the text holds beside those tokens. Left out: trees of several
+candidates (`top_k_tokens_per_head`, `n_candidates`).
 """
 
 import math
