@@ -148,7 +148,8 @@ def test_results_agree_with_each_other(tiny: tuple[dict[str, Any], Path], lookup
             assert each["tokens_per_call"] == each["tokens"] / each["calls"]
             assert each["acceptance_rate"] == (each["accepted"] / each["tested"] if each["tested"] else None)
             assert each["speed_up"]["times"] == pytest.approx(each["tokens_per_second"] / each["plain_tokens_per_second"])
-            assert each["speed_up"]["slowest"] <= each["speed_up"]["times"] <= each["speed_up"]["fastest"]
+            # of the category it may lie outside: its prompts weigh one way in plain decoding and another way in drafts
+            assert 0 < each["speed_up"]["slowest"] <= each["speed_up"]["fastest"]
         times = [each["speed_up"]["times"] for each in categories]
         assert found["speed_up"] == pytest.approx(math.prod(times) ** (1 / len(times)))
         assert found["predicted"] == pytest.approx(math.prod(each["predicted"] for each in categories) ** (1 / len(times)))
