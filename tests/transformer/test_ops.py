@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import refspec
 from refspec.errors import BadProbabilities
+from refspec.transformer import ops
 from refspec.transformer.ops import attention, attention_by_row, exact_gelu, gelu, layer_norm, rms_norm, silu
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -49,6 +50,19 @@ def test_no_mask_is_the_mask_of_plain_text(attend: Any, n: int, past: int, heads
     for mask in (positions[:, None] >= np.arange(past + n), np.tri(n, dtype=bool)):
         # averages of numbers near 1; 300 float64 terms in another order
         assert np.abs(found - attend(queries, keys, values, mask, 0.7)).max() <= 1e-13
+
+
+@given(n=st.integers(1, 90), past=st.integers(0, 70), small=st.integers(1, 2000), seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_a_stretch_of_keys_after_another_is_all_keys_at_once(n: int, past: int, small: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    queries, keys, values = random.standard_normal((4, n, 3)), *random.standard_normal((2, 2, past + n, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        whole = attention(queries, keys, values, None, 1.0)
+        patch.setattr(ops, "SMALL", small)
+        found = attention(queries, keys, values, None, 1.0)
+    # averages of numbers near 1; 160 float64 terms in another order
+    assert np.abs(found - whole).max() <= 1e-13
 
 
 @given(n=st.integers(65, 150), past=st.integers(0, 9), seed=st.integers(0, 99))
