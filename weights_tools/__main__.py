@@ -206,7 +206,7 @@ def parser() -> argparse.ArgumentParser:
     files = command.add_argument_group("files")
     files.add_argument("--target", metavar="MODEL", required=True, help="a model of the Llama family: folder or name")
     files.add_argument("--text", type=Path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
-    files.add_argument("--start", metavar="HEAD", help="an EAGLE head to train further: folder or name")
+    files.add_argument("--start", metavar="HEAD", help="a head of this kind to train further: folder or name")
     files.add_argument("--out", type=Path, required=True, help="the folder of the head to write")
     files.add_argument("--run-folder", type=Path, metavar="RUN", help="for checkpoint, log and plot (OUT.run)")
     add_options(command.add_argument_group("settings"), vars(HeadSettings()))

@@ -93,7 +93,7 @@ def distill(target: Network, draft: Network, corpus: Corpus, out: Path, run: Pat
     if not (run / "checkpoint.pt").is_file():
         draft.save(out)
     task = Task("round", settings.rounds, draft.module, parts, learn, evaluate, measure="acceptance", sign=1,
-                save=lambda: draft.save(out))  # fmt: skip
+                given=True, save=lambda: draft.save(out))  # fmt: skip
     best = repeat(task, settings, run, start=before, checkpoint_seconds=checkpoint_seconds)
     names = ("before", "before_text", "after", "after_text")
     rates = dict(zip(names, (*before.values(), *best.values()), strict=True))

@@ -24,6 +24,15 @@ from refspec.errors import BadArgument
 from refspec.transformer.mlp_speculator import EPS
 from weights_tools.checkpoint import replace_atomically
 
+STORED = {  # by our names those of IBM's layout, and of the two matrices that stand in for its ends
+    "lookup.weight": "speculator.lookup.weight",
+    "out.weight": "speculator.out.weight",
+    "first.weight": "speculator.proj.0.weight",
+    "later.weight": "speculator.proj.1.weight",
+    "norm.weight": "speculator.ln.0.weight",
+    "shift": "speculator.ln.0.bias",
+}
+
 
 class Mlp(nn.Module):
     """width: of the target. n_predict: how many guesses in a row it is for. A state is twice as wide as a feature."""
@@ -75,25 +84,29 @@ def write_mlp(
     out: Path, module: Mlp, ids: Tensor, target: str, embedding: Tensor, head: Tensor, dtype: torch.dtype = torch.float16
 ) -> None:
     """IBM's layout. target: its name. embedding and head [v, d]: the target's. ids [w], ascending: the tokens that it can say."""
-    ends = {"emb.0": embedding.float() @ module.lookup.weight.T, "head.0": head[ids].float() @ module.out.weight}
-    write(out, module, ids, len(embedding), ends, dtype, {"target": target})
+    tensors = stored(module)
+    del tensors[STORED["lookup.weight"]], tensors[STORED["out.weight"]]
+    tensors["speculator.emb.0.weight"] = embedding.float() @ module.lookup.weight.T
+    tensors["speculator.head.0.weight"] = head[ids].float() @ module.out.weight
+    write(out, module, ids, len(embedding), tensors, dtype, {"target": target})
 
 
 @torch.no_grad()
 def write_factored(out: Path, module: Mlp, ids: Tensor, target: str, vocab_size: int, dtype: torch.dtype = torch.float16) -> None:
     """Without what is the target's own, as refspec alone reads it."""
-    ends = {"lookup": module.lookup.weight, "out": module.out.weight}
-    write(out, module, ids, vocab_size, ends, dtype, {"target": target, "factored": True})
+    write(out, module, ids, vocab_size, stored(module), dtype, {"target": target, "factored": True})
+
+
+def stored(module: Mlp) -> dict[str, Tensor]:
+    """What a file holds of it, by its names there: without the matrix of later guesses where there are none."""
+    needed = STORED if module.n_predict > 1 else STORED.keys() - {"later.weight"}
+    return {STORED[name]: tensor for name, tensor in module.state_dict().items() if name in needed}
 
 
 def write(
-    out: Path, module: Mlp, ids: Tensor, vocab_size: int, ends: dict[str, Tensor], dtype: torch.dtype, more: dict[str, Any]
+    out: Path, module: Mlp, ids: Tensor, vocab_size: int, tensors: dict[str, Tensor], dtype: torch.dtype, more: dict[str, Any]
 ) -> None:
-    matrices = ends | {"proj.0": module.first.weight, "ln.0": module.norm.weight}
-    if module.n_predict > 1:
-        matrices["proj.1"] = module.later.weight
-    tensors = {f"speculator.{name}.weight": tensor for name, tensor in matrices.items()} | {"speculator.ln.0.bias": module.shift}
-    stored = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+    saved = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
     inner, width = module.first.weight.shape
     about = {
         "model_type": "mlp_speculator", "architectures": ["MLPSpeculatorPreTrainedModel"], "vocab_size": vocab_size,
@@ -102,6 +115,6 @@ def write(
     } | more  # fmt: skip
     if len(ids) < vocab_size:
         about["draft_vocab_size"] = len(ids)
-        stored["speculator.ids"] = ids.to(torch.int32)
-    replace_atomically(out / "model.safetensors", partial(save_file, stored))
+        saved["speculator.ids"] = ids.to(torch.int32)
+    replace_atomically(out / "model.safetensors", partial(save_file, saved))
     replace_atomically(out / "config.json", lambda path: path.write_text(json.dumps(about, indent=2) + "\n"))

@@ -52,7 +52,7 @@ def train(corpus_file: Path, out: Path, run: Path, settings: TrainSettings, *, t
         return {"held_out": loss, "bits_per_byte": corpus.bits_per_byte(loss)}
 
     task = Task("step", settings.steps, model, parts, learn, evaluate, measure="held_out", sign=-1, newest=0.05,
-                save=lambda: save_gpt2(out, model, tokenizer))  # fmt: skip
+                given=start is not None, save=lambda: save_gpt2(out, model, tokenizer))  # fmt: skip
     before = evaluate() if start else None
     if start and not (run / "checkpoint.pt").is_file():
         task.save()

@@ -25,8 +25,8 @@ from refspec.files import read_json
 from refspec.transformer.config import LlamaConfig
 from refspec.transformer.weights import Checkpoint
 from weights_tools.checkpoint import replace_atomically
-from weights_tools.heads import Eagle, build, linear_guess
-from weights_tools.mlp_head import Mlp, write_factored
+from weights_tools.heads import build, linear_guess
+from weights_tools.mlp_head import Mlp, stored, write_factored
 from weights_tools.model_folder import claim
 from weights_tools.optimiser import descend, optimisers
 from weights_tools.run_log import Row
@@ -126,7 +126,7 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     skip = max(0, common_start(texts) - 2)
     module = build(settings.kind, target.config, settings.depths)
     if start:
-        module.load_state_dict(weights_of(start, target_folder.name, module))
+        go_on_from(start, target_folder.name, module)
     else:
         few = learned[:: max(1, len(learned) // 1000)]
         embedded = [embedding[text.tokens[1 : len(text.features)]] for text in few]
@@ -178,7 +178,8 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
 
     if settings.depths > 1 and settings.steps - 1 < settings.shallow * settings.steps:
         print(f"all {settings.steps} steps train the first guess alone; lower --shallow, or give more --steps", flush=True)
-    task = Task("step", settings.steps, module, parts, learn, evaluate, measure="tokens_a_call", sign=1, save=save, newest=0.05)
+    task = Task("step", settings.steps, module, parts, learn, evaluate, measure="tokens_a_call", sign=1, save=save, newest=0.05,
+                given=start is not None)  # fmt: skip
     before = evaluate()
     print("before training:", {name: round(value, 4) for name, value in before.items()}, flush=True)
     if not (run / "checkpoint.pt").is_file():
@@ -186,13 +187,20 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     return repeat(task, settings, run, start=before, checkpoint_seconds=checkpoint_seconds)
 
 
-def weights_of(folder: Path, target: str, module: Any) -> dict[str, Tensor]:
-    """What `write_eagle` wrote. Raises BadArgument for anything else, BadWeights for a head of another size."""
-    about = read_json(folder / "config.json")
-    if not isinstance(module, Eagle) or about.get("model_type") != "eagle" or about.get("target") != target:
-        raise BadArgument(f"start is {folder}; what can be trained further is an EAGLE head for {target}, with --kind eagle")
+@torch.no_grad()
+def go_on_from(folder: Path, target: str, module: Any) -> None:
+    """Put in the weights that `save` wrote of such a module. Raises BadArgument for others, BadWeights for other sizes."""
+    about, mlp = read_json(folder / "config.json"), isinstance(module, Mlp)
+    if mlp:
+        own = about.get("factored") is True and about.get("n_predict") == module.n_predict
+    else:
+        own = about.get("model_type") == "eagle"
+    if not own or about.get("target") != target:
+        what = f"an MLP speculator of {module.n_predict} guesses (--depths)" if mlp else "an EAGLE head"
+        raise BadArgument(f"start is {folder}; with this --kind it is {what} for {target}, as train-head writes it")
     checkpoint = Checkpoint(folder)
-    return {name: torch.from_numpy(checkpoint.read(name, *tensor.shape)) for name, tensor in module.state_dict().items()}
+    for name, tensor in (stored(module) if mlp else module.state_dict()).items():
+        tensor.copy_(torch.from_numpy(checkpoint.read(name, *tensor.shape)))
 
 
 def chain(texts: Sequence[Read], guesses: Any, head: Tensor, ids: Tensor, depths: int) -> Row:

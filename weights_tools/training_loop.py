@@ -4,6 +4,7 @@ Whatever is random in a step is a function of its number, and a checkpoint holds
 the same curve, bit for bit, when it is started again.
 """
 
+import hashlib
 import math
 import os
 import signal
@@ -40,6 +41,7 @@ class Task:
     sign: int  # 1 where more of it is better, -1 where less is
     save: Callable[[], None]  # writes the weights, the best so far
     newest: float = 1.0  # share of the newest loss in the one that is logged, the rest being its past
+    given: bool = False  # whether the module comes with somebody's weights, of which the same must be given again to go on
 
 
 @dataclass
@@ -60,11 +62,12 @@ def repeat(task: Task, settings: Settings, run: Path, *, start: Row | None = Non
     `start` is what the weights were worth before the first step, if that is already something to beat.
     """
     path = run / "checkpoint.pt"
-    at = resumed(path, task, settings) or Progress(best=start)
+    given = fingerprint(task.module) if task.given else ""
+    at = resumed(path, task, settings, given) or Progress(best=start)
 
     def keep() -> None:
         weights = {"model": task.module.state_dict(), "optimisers": [part.state_dict() for part in task.parts]}
-        checkpoint.save(path, {"settings": asdict(settings), "progress": asdict(at)} | weights)
+        checkpoint.save(path, {"settings": asdict(settings), "given": given, "progress": asdict(at)} | weights)
 
     bar = tqdm(total=task.total, initial=at.number, desc=run.stem, unit=task.unit, mininterval=1.0, disable=None)
     saved_at = since = time.monotonic()
@@ -102,13 +105,23 @@ def repeat(task: Task, settings: Settings, run: Path, *, start: Row | None = Non
     return at.best
 
 
-def resumed(path: Path, task: Task, settings: Settings) -> Progress | None:
-    """Where the checkpoint left off, its weights put in place; None without one."""
+def fingerprint(module: nn.Module) -> str:
+    """The same for the same weights, on any machine."""
+    found = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        found.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def resumed(path: Path, task: Task, settings: Settings, given: str) -> Progress | None:
+    """Where the checkpoint left off, its weights put in place; None without one. given: the fingerprint of the first weights."""
     state = checkpoint.load(path)
     if state is None:
         return None
     try:
         checkpoint.check_same(state["settings"], asdict(settings))
+        if state.get("given", given) != given:  # checkpoints of old do not say
+            raise BadArgument("the run to resume started from other weights: give those, or another --run-folder")
         task.module.load_state_dict(state["model"])
         for part, saved in zip(task.parts, state["optimisers"], strict=True):
             part.load_state_dict(saved)

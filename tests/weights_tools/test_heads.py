@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from refspec.models.eagle_drafter import eagle_drafter
 
 pytestmark = pytest.mark.peers
 torch = pytest.importorskip("torch")
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 SMALL = ["--texts", "6", "--question", "6", "--answer", "12", "--least", "2"]
 
@@ -135,9 +137,10 @@ def test_training_goes_on_bit_for_bit(folder: Path, text: Path, tmp_path: Path) 
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_a_head_is_trained_further(folder: Path, text: Path, tmp_path: Path) -> None:
-    """It begins with what the first training is worth, and with that of no other target and no other kind."""
-    command = ["train-head", "--target", folder, "--text", text, *HEAD]
+@pytest.mark.parametrize("kind", ["eagle", "mlp"])
+def test_a_head_is_trained_further(folder: Path, text: Path, tmp_path: Path, kind: str) -> None:
+    """It begins with what the first training is worth, and with that of no other target, kind or number of guesses."""
+    command = ["train-head", "--target", folder, "--text", text, *HEAD, "--kind", kind]
     assert tools(*command, "--out", tmp_path / "first").returncode == 0
     done = tools(*command, "--start", tmp_path / "first", "--out", tmp_path / "second")
     assert done.returncode == 0, done.stderr
@@ -150,10 +153,22 @@ def test_a_head_is_trained_further(folder: Path, text: Path, tmp_path: Path) -> 
     other = tmp_path / "other"
     shutil.copytree(tmp_path / "first", other)
     (other / "config.json").write_text((other / "config.json").read_text().replace('"target"', '"stranger"', 1))
-    for start, more in ((other, []), (folder, []), (tmp_path / "first", ["--kind", "mlp"])):
+    other_kind = ["--kind", "mlp" if kind == "eagle" else "eagle"]
+    wrong: list[tuple[Path, list[str]]] = [(other, []), (folder, []), (tmp_path / "first", other_kind)]
+    for start, more in wrong + [(tmp_path / "first", ["--depths", "2"])] * (kind == "mlp"):
         refused = tools(*command, "--start", start, "--out", tmp_path / "x", *more)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
-        assert "what can be trained further is an EAGLE head for target" in refused.stderr
+        assert re.search(
+            r"is an (EAGLE head|MLP speculator of \d guesses \(--depths\)) for target, as train-head", refused.stderr
+        )
+    trained = (tmp_path / "second.run" / "checkpoint.pt").read_bytes()
+    shutil.copytree(tmp_path / "first", other, dirs_exist_ok=True)
+    tensors = load_file(other / "model.safetensors")
+    doubled = {name: each * 2 if each.is_floating_point() else each for name, each in tensors.items()}
+    save_file(doubled, other / "model.safetensors")
+    refused = tools(*command, "--start", other, "--out", tmp_path / "second")
+    assert "the run to resume started from other weights: give those, or another --run-folder" in refused.stderr
+    assert (tmp_path / "second.run" / "checkpoint.pt").read_bytes() == trained
     refused = tools(*command, "--start", tmp_path / "first", "--out", tmp_path / "first")
     assert "which is the head to start from; give another folder" in refused.stderr
 
@@ -172,8 +187,6 @@ def test_what_can_be_said_is_frequent_or_in_the_text_so_far() -> None:
 @pytest.mark.parametrize("depths", [1, 3])
 def test_what_is_trained_is_what_is_run(folder: Path, text: Path, tmp_path: Path, depths: int) -> None:
     """The stand-ins of all depths at once, with the text's own tokens, are those of a chain that drafted these tokens."""
-    from safetensors.torch import load_file
-
     from refspec.transformer.cache import KVCache
     from weights_tools.heads import Eagle
     from weights_tools.torch_llama import plain_llama_config

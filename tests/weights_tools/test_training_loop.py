@@ -43,16 +43,18 @@ class Script:
     learned: list[int] = field(default_factory=list)
     evaluated: list[int] = field(default_factory=list)  # the steps done at each evaluation
     saved: list[int] = field(default_factory=list)
+    given: bool = False
 
     def __post_init__(self) -> None:
         self.module = torch.nn.Linear(1, 1)
-        self.module.weight.data.zero_()
+        for parameter in self.module.parameters():
+            parameter.data.zero_()
         first = torch.optim.SGD([{"params": [self.module.weight]}, {"params": [self.module.bias]}], lr=9.0)
         self.parts = [first, torch.optim.SGD([torch.zeros(1)], lr=9.0)]
 
     def task(self) -> Task:
         return Task("step", self.total, self.module, self.parts, self.learn, self.evaluate, "held_out", self.sign,
-                    lambda: self.saved.append(self.steps()), self.newest)  # fmt: skip
+                    lambda: self.saved.append(self.steps()), self.newest, self.given)  # fmt: skip
 
     def steps(self) -> int:
         return int(self.module.weight.item())
@@ -85,6 +87,21 @@ def test_every_step_is_done_once_at_the_rate_of_its_number_in_every_group(tmp_pa
     expected = [4, 8, 8, 8, 8, 8, 6.4, 4.8, 3.2, 1.6]
     assert np.allclose(script.rates, [[rate] * 3 for rate in expected])
     assert [float(row["lr"]) for row in log(tmp_path)] == pytest.approx([expected[at] for at in (1, 3, 5, 7, 9)])
+
+
+def test_only_a_run_that_began_with_these_weights_goes_on(tmp_path):
+    def script(weight: float, given: bool = True) -> Script:
+        made = Script([4, 3, 2, 1, 0, 0], given=given)
+        made.module.weight.data += weight
+        return made
+
+    script(0).run(tmp_path)
+    for other in (script(1), script(1e-7)):
+        with pytest.raises(BadArgument, match="started from other weights: give those, or another --run-folder"):
+            other.run(tmp_path)
+    script(0).run(tmp_path)
+    for weight in (0, 1):  # its own first weights are nobody's concern: they may be fitted anew
+        script(weight, given=False).run(tmp_path / "own")
 
 
 def test_it_evaluates_now_and_then_and_at_the_end(tmp_path):
