@@ -5,7 +5,7 @@ Heavy libraries are imported where a command needs them: nothing else waits for 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from refspec.models.home import EMBEDDED, KNOWN, find, folder_of, home
 from weights_tools.errors import MissingLibrary
 from weights_tools.fetch import fetch, is_present
 from weights_tools.inspection import describe
+from weights_tools.outputs import require_collection, require_file, require_folder, require_run, require_table
 from weights_tools.settings import (
     CollectSettings,
     DistillSettings,
@@ -61,7 +62,8 @@ it where the text itself has no guess."""
 TRAIN_HEAD = """\
 Train a head that drafts from the target's own features, on text that `collect` gathered. OUT has the best weights so far, by the
 tokens that a chain of its guesses yields on held-out texts; checkpoint, log.csv and loss.png go to the run folder. After Ctrl-C
-or a kill the same command goes on. Texts that were added to a collection are taken in at the next start."""
+or a kill the same command goes on. A run learns from the texts that it began with; on more of them its head is trained further,
+with --start and another --out."""
 
 EVALUATE = """\
 Print as Markdown what a trained pair is worth: held-out loss beside a trigram's, and acceptance before and after distilling.
@@ -170,9 +172,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--target", metavar="MODEL", required=True, help="a model of the Llama family that chats: folder or name"
     )
-    command.add_argument("--out", type=Path, required=True, help="the folder of the collection: a file a text")
+    command.add_argument("--out", type=as_path, required=True, help="the folder of the collection: a file a text")
     command.add_argument(
-        "--prompts", type=Path, metavar="FILE", help='JSONL with "category" and "prompt" in each line: answered first'
+        "--prompts", type=as_path, metavar="FILE", help='JSONL with "category" and "prompt" in each line: answered first'
     )
     add_options(command, {"threads": 1})
     add_options(command.add_argument_group("settings"), vars(CollectSettings()))
@@ -183,8 +185,8 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.set_defaults(run=run_passages, interrupted="nothing was kept")
     command.add_argument("--target", metavar="MODEL", required=True, help="the model that wrote the text: folder or name")
-    command.add_argument("--text", type=Path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL to write, for `collect --prompts`")
+    command.add_argument("--text", type=as_path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
+    command.add_argument("--out", type=as_path, required=True, metavar="FILE", help="JSONL to write, for `collect --prompts`")
     add_options(command, vars(PassageSettings()))
 
     command = add(
@@ -193,8 +195,8 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.set_defaults(run=run_table, interrupted="nothing was kept")
     command.add_argument("--target", metavar="MODEL", required=True, help="the model whose text it is: folder or name")
-    command.add_argument("--text", type=Path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
-    command.add_argument("--out", type=Path, required=True, help="the folder of the table to write")
+    command.add_argument("--text", type=as_path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
+    command.add_argument("--out", type=as_path, required=True, help="the folder of the table to write")
     add_options(command, vars(TableSettings()))
 
     command = add(
@@ -205,10 +207,10 @@ def parser() -> argparse.ArgumentParser:
     add_options(command, {"threads": 1, "checkpoint_seconds": 120.0})
     files = command.add_argument_group("files")
     files.add_argument("--target", metavar="MODEL", required=True, help="a model of the Llama family: folder or name")
-    files.add_argument("--text", type=Path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
+    files.add_argument("--text", type=as_path, nargs="+", required=True, metavar="FOLDER", help="collections of its own text")
     files.add_argument("--start", metavar="HEAD", help="a head of this kind to train further: folder or name")
-    files.add_argument("--out", type=Path, required=True, help="the folder of the head to write")
-    files.add_argument("--run-folder", type=Path, metavar="RUN", help="for checkpoint, log and plot (OUT.run)")
+    files.add_argument("--out", type=as_path, required=True, help="the folder of the head to write")
+    files.add_argument("--run-folder", type=as_path, metavar="RUN", help="for checkpoint, log and plot (OUT.run)")
     add_options(command.add_argument_group("settings"), vars(HeadSettings()))
 
     command = add(
@@ -216,7 +218,7 @@ def parser() -> argparse.ArgumentParser:
         "--corpus corpus.txt --target my-target --draft my-draft --text-draft my-text-draft",
     )  # fmt: skip
     command.set_defaults(run=run_evaluate, interrupted="nothing was kept")
-    command.add_argument("--corpus", type=Path, required=True, help="the text that the pair was trained on")
+    command.add_argument("--corpus", type=as_path, required=True, help="the text that the pair was trained on")
     command.add_argument("--target", metavar="MODEL", required=True, help="the target: folder or name")
     command.add_argument("--draft", metavar="MODEL", required=True, help="the draft after distillation")
     command.add_argument("--text-draft", metavar="MODEL", required=True, help="the draft before it")
@@ -224,13 +226,19 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def as_path(text: str) -> Path:
+    if not text:  # a variable of the shell that was not set; pathlib would take it for the folder one is in
+        raise argparse.ArgumentTypeError("it is empty; give a path")
+    return Path(text)
+
+
 def add_files(command: argparse.ArgumentParser, corpus: str) -> argparse._ArgumentGroup:
     """What training and distillation read and write, and how they run."""
     add_options(command, {"threads": 1, "checkpoint_seconds": 120.0})
     files = command.add_argument_group("files")
-    files.add_argument("--corpus", type=Path, required=True, help=corpus)
-    files.add_argument("--out", type=Path, required=True, help="the model folder to write")
-    files.add_argument("--run-folder", type=Path, metavar="RUN", help="for checkpoint, log and plot (OUT.run)")
+    files.add_argument("--corpus", type=as_path, required=True, help=corpus)
+    files.add_argument("--out", type=as_path, required=True, help="the model folder to write")
+    files.add_argument("--run-folder", type=as_path, metavar="RUN", help="for checkpoint, log and plot (OUT.run)")
     return files
 
 
@@ -256,11 +264,10 @@ def run_train(options: argparse.Namespace) -> None:
         for name in SHAPE:
             if getattr(options, name) != getattr(defaults, name):
                 raise BadArgument(f"start {options.start} brings its own shape and vocabulary; leave out --{name}")
-    settings, run = chosen(options, TrainSettings), run_folder(options)
+    settings = chosen(options, TrainSettings)
     start = None if options.start is None else find(options.start)
     vocabulary = start if options.tokenizer is None else find(options.tokenizer)
-    if start and options.out.resolve() == start.resolve():
-        raise BadArgument(f"out is {options.out}, which is the model to start from; give another folder")
+    run = run_folder(options, {"the model to start from": start, "the model whose vocabulary is used": vocabulary})
     start_pytorch(options.threads)
     from weights_tools.model_folder import load_gpt2, load_tokenizer
     from weights_tools.train import train
@@ -274,10 +281,9 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def run_distill(options: argparse.Namespace) -> None:
-    settings, run = chosen(options, DistillSettings), run_folder(options)
+    settings = chosen(options, DistillSettings)
     target, draft = find(options.target), options.draft and find(options.draft)
-    if options.out.resolve() in [folder.resolve() for folder in (target, draft) if folder]:
-        raise BadArgument(f"out is {options.out}, which is the target or the draft to start from; give another folder")
+    run = run_folder(options, {"the target": target, "the draft to start from": draft})
     start_pytorch(options.threads)
     from weights_tools.corpus import encode, read_split
     from weights_tools.distill import distill
@@ -288,11 +294,14 @@ def run_distill(options: argparse.Namespace) -> None:
         require_same_vocabulary(target, draft)
     corpus = encode(read_split(options.corpus), load_tokenizer(target))
     student = load_network(draft) if draft else draft_from_layers(target, options.layers)
-    distill(load_network(target), student, corpus, options.out, run, settings, checkpoint_seconds=options.checkpoint_seconds)
+    distill(load_network(target), student, corpus, options.out, run, settings, target_name=target.resolve().name,
+            checkpoint_seconds=options.checkpoint_seconds)  # fmt: skip
 
 
 def run_collect(options: argparse.Namespace) -> None:
     settings, target = chosen(options, CollectSettings), find(options.target)
+    require_folder("out", options.out, {"the target": target})
+    require_collection(options.out)
     start_pytorch(options.threads)
     from refspec.bench.prompts import read
     from weights_tools.collect import collect
@@ -309,6 +318,7 @@ def run_collect(options: argparse.Namespace) -> None:
 
 def run_passages(options: argparse.Namespace) -> None:
     settings, target = chosen(options, PassageSettings), find(options.target)
+    require_file("out", options.out, {"the target": target} | texts_of(options))
     start_pytorch(1)
     from weights_tools.passages import write_passages
 
@@ -317,6 +327,9 @@ def run_passages(options: argparse.Namespace) -> None:
 
 def run_table(options: argparse.Namespace) -> None:
     settings, target = chosen(options, TableSettings), find(options.target)
+    require_folder("out", options.out, {"the target": target} | texts_of(options))
+    require_table(options.out)
+    start_pytorch(1)
     from weights_tools.table import count_table
 
     table, tokens = count_table(target, options.text, options.out, settings)
@@ -324,13 +337,11 @@ def run_table(options: argparse.Namespace) -> None:
 
 
 def run_train_head(options: argparse.Namespace) -> None:
-    settings, target, run = chosen(options, HeadSettings), find(options.target), run_folder(options)
+    settings, target, start = chosen(options, HeadSettings), find(options.target), options.start and find(options.start)
+    run = run_folder(options, {"the head to start from": start, "the target": target} | texts_of(options))
     start_pytorch(options.threads)
     from weights_tools.train_head import train_head
 
-    start = options.start and find(options.start)
-    if start and options.out.resolve() == start.resolve():
-        raise BadArgument(f"out is {options.out}, which is the head to start from; give another folder")
     best = train_head(
         target, options.text, options.out, run, settings, start=start, checkpoint_seconds=options.checkpoint_seconds
     )
@@ -345,13 +356,19 @@ def run_evaluate(options: argparse.Namespace) -> None:
     print(report(options.corpus, target, draft, text_draft), end="")
 
 
-def run_folder(options: argparse.Namespace) -> Path:
-    """Where checkpoint, log and plot go. Raises, before anything is done, where a folder cannot be."""
+def texts_of(options: argparse.Namespace) -> dict[str, Path]:
+    return {f"the text in {folder}": folder for folder in options.text}
+
+
+def run_folder(options: argparse.Namespace, read: Mapping[str, Path | None]) -> Path:
+    """Where checkpoint, log and plot go. Raises, before anything is done, where that or `out` cannot be, or is read."""
     check({"checkpoint_seconds": options.checkpoint_seconds})
-    run: Path = options.run_folder or Path(f"{options.out}.run")
-    for folder in (options.out, run):
-        if folder.exists() and not folder.is_dir():
-            raise BadArgument(f"{folder} is a file; give a folder to write to")
+    out = options.out.resolve() if options.out.name in ("", "..") else options.out  # which have no name to put .run behind
+    run: Path = options.run_folder or Path(f"{out}.run")
+    given = {role: path for role, path in read.items() if path}
+    require_folder("out", options.out, given)
+    require_folder("run_folder", run, given | {"out": options.out})
+    require_run(options.out, run)
     return run
 
 

@@ -30,6 +30,7 @@ from refspec.models.chat import ChatText
 from refspec.models.model import words
 from refspec.models.tokenizer import Tokenizer
 from weights_tools.checkpoint import replace_atomically
+from weights_tools.outputs import require_collection
 from weights_tools.settings import CollectSettings
 from weights_tools.texts import opened
 from weights_tools.torch_llama import Caches, TorchLlama, load_torch_llama
@@ -118,8 +119,7 @@ class Collection:
             if changed:
                 raise BadArgument(f"{folder} was collected with another {', '.join(changed)}; use the same, or another folder")
         else:
-            if folder.is_dir() and any(folder.iterdir()):
-                raise BadArgument(f"{folder} has other files in it; give an empty folder, or one that a collection was begun in")
+            require_collection(folder)
             replace_atomically(about, lambda path: path.write_text(json.dumps(made_of, indent=2) + "\n"))
         self.done = {int(path.stem): path for path in folder.glob("[0-9]*.safetensors")}
 

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from refspec.errors import BadArgument
 from weights_tools.acceptance import acceptance, continue_by_sampling, random_prompts, target_contexts, text_contexts
+from weights_tools.checkpoint import fingerprint
 from weights_tools.corpus import Corpus, Ids
-from weights_tools.model_folder import claim
 from weights_tools.networks import Network
 from weights_tools.optimiser import descend, optimisers
+from weights_tools.outputs import claim
 from weights_tools.run_log import Row
 from weights_tools.settings import DistillSettings
 from weights_tools.training_loop import Task, repeat
@@ -65,7 +66,7 @@ def learn_from(sequences: Tensor, target: Network, draft: Network, parts: list[t
 
 
 def distill(target: Network, draft: Network, corpus: Corpus, out: Path, run: Path, settings: DistillSettings, *,
-            checkpoint_seconds: float = 120.0) -> dict[str, float]:  # fmt: skip
+            target_name: str = "", checkpoint_seconds: float = 120.0) -> dict[str, float]:  # fmt: skip
     """Distil, or go on distilling, and return acceptance on the two evaluation sets, before and after.
 
     The best weights so far, by acceptance on what the target writes, are always in `out`; the rest is in `run`.
@@ -90,10 +91,9 @@ def distill(target: Network, draft: Network, corpus: Corpus, out: Path, run: Pat
 
     draft.module.eval()  # no dropout, here or in learning
     before = evaluate()
-    if not (run / "checkpoint.pt").is_file():
-        draft.save(out)
+    of = {"target": target_name, "corpus": fingerprint([corpus.train.tobytes(), corpus.held_out.tobytes()])}
     task = Task("round", settings.rounds, draft.module, parts, learn, evaluate, measure="acceptance", sign=1,
-                given=True, save=lambda: draft.save(out))  # fmt: skip
+                given=True, save=lambda: draft.save(out), out=out, of=of)  # fmt: skip
     best = repeat(task, settings, run, start=before, checkpoint_seconds=checkpoint_seconds)
     names = ("before", "before_text", "after", "after_text")
     rates = dict(zip(names, (*before.values(), *best.values()), strict=True))

@@ -1,6 +1,7 @@
 """Model folders in the Hugging Face layout: float16 weights, config.json, and the tokenizer's two files."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +9,13 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from refspec.errors import BadArgument, BadTokenizer, UnsupportedModel, VocabularyMismatch, reason
+from refspec.errors import BadTokenizer, UnsupportedModel, VocabularyMismatch, reason
 from refspec.files import require_regular
 from refspec.transformer.config import GPT2Config, read_config
 from refspec.transformer.weights import Checkpoint
 from weights_tools.checkpoint import replace_atomically
 from weights_tools.corpus import END
 from weights_tools.torch_gpt2 import Shape, TorchGPT2
-
-
-def claim(out: Path, run: Path) -> None:
-    """Make the run's folder, by which a later start knows that what is in `out` is this run's.
-
-    Raises BadArgument where `out` holds files and there is no such run: it would become a mixture of two models, one's weights
-    beside the other's end tokens.
-    """
-    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    if there and not run.is_dir():
-        raise BadArgument(f"out is {out}, which holds {there[0]} already, and {run} of the run that wrote it is not there; "
-                          "give a new or empty folder")  # fmt: skip
-    run.mkdir(parents=True, exist_ok=True)
 
 
 def save_gpt2(folder: Path, model: TorchGPT2, tokenizer: Tokenizer) -> None:
@@ -53,12 +41,7 @@ def save_gpt2(folder: Path, model: TorchGPT2, tokenizer: Tokenizer) -> None:
     }
     tensors = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
     # "format": transformers refuses a safetensors file that doesn't name its framework
-
-    def write(path: Path) -> None:
-        save_file(tensors, path, metadata={"format": "pt"})
-        path.chmod(0o644)  # the library writes files that only their owner may read
-
-    replace_atomically(folder / "model.safetensors", write)
+    replace_atomically(folder / "model.safetensors", partial(save_file, tensors, metadata={"format": "pt"}))
     save_tokenizer(folder, tokenizer, shape.context)
     write_json(folder / "config.json", config)
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from weights_tools.outputs import require_folder
+
 PREVIOUS = "previous"
 A_DAY = 24 * 60 * 60
 _PARTIAL = re.compile(r"\.(.+)\.partial-(\d+)")
@@ -20,7 +22,12 @@ _PARTIAL = re.compile(r"\.(.+)\.partial-(\d+)")
 
 @contextmanager
 def staged(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield (model, scratch): two empty folders. On a clean exit `model` becomes `folder`, replacing any older one."""
+    """Yield (model, scratch): two empty folders. On a clean exit `model` becomes `folder`, replacing any older one, whole.
+
+    A link is followed. Raises BadArgument for a file.
+    """
+    folder = folder.resolve()
+    require_folder("the folder to write", folder, {})
     remove_leftovers(folder.parent)
     partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
     model, scratch = partial / "model", partial / "scratch"

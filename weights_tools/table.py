@@ -3,8 +3,11 @@
 The target's rows come from the features in the collection, at the price of its head; of each the LIKELIEST tokens are counted.
 """
 
+import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -13,11 +16,11 @@ from tqdm import tqdm
 
 from refspec.decoding.draft.table import Table, Written, count
 from refspec.errors import BadArgument
-from refspec.files import read_json
 from refspec.models.model import words
-from refspec.models.table_file import MODEL_TYPE, write_table
+from refspec.models.table_file import write_table
+from weights_tools.checkpoint import replace_atomically
+from weights_tools.outputs import require_table
 from weights_tools.settings import TableSettings
-from weights_tools.staging import staged
 from weights_tools.texts import opened, paths_of
 from weights_tools.torch_llama import load_torch_llama
 
@@ -26,8 +29,7 @@ LIKELIEST = 4  # one is nearly as good, eight are no better
 
 def count_table(target: Path, folders: Sequence[Path], out: Path, settings: TableSettings) -> tuple[Table, int]:
     """Write the table to the folder `out`; return it and how many tokens were counted."""
-    if out.is_dir() and any(out.iterdir()) and read_json(out / "config.json").get("model_type") != MODEL_TYPE:
-        raise BadArgument(f"out is {out}, which holds other files; give a new or empty folder, or one of a table")
+    require_table(out)
     paths = paths_of(folders, target.name)
     if not paths:
         raise BadArgument(f"{', '.join(map(str, folders))}: no texts; `collect` some first")
@@ -44,8 +46,10 @@ def count_table(target: Path, folders: Sequence[Path], out: Path, settings: Tabl
         most = np.bincount(np.concatenate([text.tokens for text in texts])).max()
         raise BadArgument(f"least is {settings.least}, and of {counted} tokens none came more than {most} times, so that nothing "
                           f"would be kept; give {most} or less, or more text")  # fmt: skip
-    with staged(out) as (folder, _):
-        write_table(folder, table, {"target": target.name, "texts": len(texts), "tokens": counted})
+    with TemporaryDirectory() as scratch:
+        write_table(Path(scratch), table, {"target": target.name, "texts": len(texts), "tokens": counted})
+        for path in sorted(Path(scratch).iterdir()):  # config.json first, by which a folder is known as that of a table
+            replace_atomically(out / path.name, partial(shutil.copyfile, path))
     return table, counted
 
 

@@ -11,9 +11,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from weights_tools.checkpoint import fingerprint
 from weights_tools.corpus import Corpus, encode, read_split, train_tokenizer, training_batch
-from weights_tools.model_folder import claim, load_tokenizer, save_gpt2, save_tokenizer
+from weights_tools.model_folder import load_tokenizer, save_gpt2, save_tokenizer
 from weights_tools.optimiser import descend, optimisers
+from weights_tools.outputs import CHECKPOINT, claim
 from weights_tools.run_log import Row
 from weights_tools.settings import TrainSettings
 from weights_tools.torch_gpt2 import Shape, TorchGPT2
@@ -52,10 +54,9 @@ def train(corpus_file: Path, out: Path, run: Path, settings: TrainSettings, *, t
         return {"held_out": loss, "bits_per_byte": corpus.bits_per_byte(loss)}
 
     task = Task("step", settings.steps, model, parts, learn, evaluate, measure="held_out", sign=-1, newest=0.05,
-                given=start is not None, save=lambda: save_gpt2(out, model, tokenizer))  # fmt: skip
+                given=start is not None, save=lambda: save_gpt2(out, model, tokenizer), out=out,
+                of={"corpus": fingerprint(split), "vocabulary": fingerprint([tokenizer.to_str()])})  # fmt: skip
     before = evaluate() if start else None
-    if start and not (run / "checkpoint.pt").is_file():
-        task.save()
     model.train()
     best = repeat(task, settings, run, start=before, checkpoint_seconds=checkpoint_seconds)
     print(f"{out}: best held-out loss {best['held_out']:.4f} nats a token, {best['bits_per_byte']:.4f} bits a byte")
@@ -64,7 +65,7 @@ def train(corpus_file: Path, out: Path, run: Path, settings: TrainSettings, *, t
 
 def run_tokenizer(text: str, run: Path, settings: TrainSettings) -> Tokenizer:
     """The run's own vocabulary: trained once, then read back, so a resumed run cannot get another one."""
-    if not (run / "checkpoint.pt").is_file():
+    if not (run / CHECKPOINT).is_file():
         save_tokenizer(run, train_tokenizer(text, settings.vocab), settings.context)
     return load_tokenizer(run)
 

@@ -24,11 +24,11 @@ from refspec.errors import BadArgument
 from refspec.files import read_json
 from refspec.transformer.config import LlamaConfig
 from refspec.transformer.weights import Checkpoint
-from weights_tools.checkpoint import replace_atomically
+from weights_tools.checkpoint import fingerprint, replace_atomically
 from weights_tools.heads import build, linear_guess
 from weights_tools.mlp_head import Mlp, stored, write_factored
-from weights_tools.model_folder import claim
 from weights_tools.optimiser import descend, optimisers
+from weights_tools.outputs import claim
 from weights_tools.run_log import Row
 from weights_tools.settings import HeadSettings
 from weights_tools.texts import opened, paths_of
@@ -61,6 +61,12 @@ def read_texts(folders: Sequence[Path], target: str) -> list[Read]:
             tokens = file.get_tensor("tokens").long()[: len(features) + 1]
         texts.append(Read(tokens, features, int(about["answer_start"]), float(about["temperature"]) == 0, int(path.stem)))
     return texts
+
+
+def identity(texts: Sequence[Read]) -> str:
+    """The same for the same texts in the same order, wherever they lie. Their features follow from their tokens."""
+    told = (np.int64([text.number, text.answer, text.greedy, len(text.features), *text.tokens.tolist()]) for text in texts)
+    return fingerprint(each.tobytes() for each in told)
 
 
 def frequent(texts: Sequence[Read], count: int, vocab: int) -> Tensor:
@@ -111,9 +117,9 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
 
     start: the folder of a head that is trained further, in place of a linear guess.
     """
+    claim(out, run)
     texts = read_texts(text_folders, target_folder.name)
     target = load_torch_llama(target_folder)
-    claim(out, run)
     # by its number, which does not change when a collection grows
     held_out = [text for text in texts if text.greedy and text.number % settings.held_out == 0]
     learned = sorted((text for text in texts if text.number % settings.held_out), key=lambda text: len(text.tokens))
@@ -179,11 +185,9 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     if settings.depths > 1 and settings.steps - 1 < settings.shallow * settings.steps:
         print(f"all {settings.steps} steps train the first guess alone; lower --shallow, or give more --steps", flush=True)
     task = Task("step", settings.steps, module, parts, learn, evaluate, measure="tokens_a_call", sign=1, save=save, newest=0.05,
-                given=start is not None)  # fmt: skip
+                given=start is not None, out=out, of={"target": target_folder.name, "texts": identity(texts)})  # fmt: skip
     before = evaluate()
     print("before training:", {name: round(value, 4) for name, value in before.items()}, flush=True)
-    if not (run / "checkpoint.pt").is_file():
-        save()
     return repeat(task, settings, run, start=before, checkpoint_seconds=checkpoint_seconds)
 
 

@@ -4,12 +4,11 @@ Whatever is random in a step is a function of its number, and a checkpoint holds
 the same curve, bit for bit, when it is started again.
 """
 
-import hashlib
 import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from refspec.errors import BadArgument, BadWeights
 from weights_tools import checkpoint
 from weights_tools.optimiser import learning_rate
+from weights_tools.outputs import CHECKPOINT
 from weights_tools.run_log import Row, plot, write_rows
 from weights_tools.settings import Settings
 
@@ -39,7 +39,9 @@ class Task:
     evaluate: Callable[[], Row]
     measure: str  # the figure in that row which decides
     sign: int  # 1 where more of it is better, -1 where less is
-    save: Callable[[], None]  # writes the weights, the best so far
+    save: Callable[[], None]  # writes the weights, the best so far, into `out`
+    out: Path
+    of: Mapping[str, str]  # what else the run is of: names or fingerprints, which must be the same to go on
     newest: float = 1.0  # share of the newest loss in the one that is logged, the rest being its past
     given: bool = False  # whether the module comes with somebody's weights, of which the same must be given again to go on
 
@@ -61,13 +63,23 @@ def repeat(task: Task, settings: Settings, run: Path, *, start: Row | None = Non
 
     `start` is what the weights were worth before the first step, if that is already something to beat.
     """
-    path = run / "checkpoint.pt"
-    given = fingerprint(task.module) if task.given else ""
-    at = resumed(path, task, settings, given) or Progress(best=start)
+    path = run / CHECKPOINT
+    given = weights_given(task)
+    of = {"out": str(task.out.resolve())} | task.of | {"weights to start from": given}
+    before = resumed(path, task, settings, of)
+    at = before or Progress(best=start)
 
     def keep() -> None:
         weights = {"model": task.module.state_dict(), "optimisers": [part.state_dict() for part in task.parts]}
-        checkpoint.save(path, {"settings": asdict(settings), "given": given, "progress": asdict(at)} | weights)
+        checkpoint.save(path, {"settings": asdict(settings), "of": of, "progress": asdict(at)} | weights)
+
+    if before is None:
+        keep()  # before there are weights in `out`, so that they are known as this run's
+    if at.best and not any(task.out.glob("*.safetensors")):
+        if at.number:
+            raise BadArgument(f"{task.out} no longer holds the weights that the run to resume wrote there: put them back, or "
+                              f"{checkpoint.ANOTHER}")  # fmt: skip
+        task.save()
 
     bar = tqdm(total=task.total, initial=at.number, desc=run.stem, unit=task.unit, mininterval=1.0, disable=None)
     saved_at = since = time.monotonic()
@@ -78,7 +90,7 @@ def repeat(task: Task, settings: Settings, run: Path, *, start: Row | None = Non
                 group["lr"] = lr
             loss = task.learn(at.number)
             if not math.isfinite(loss):
-                raise BadArgument(f"{task.unit} {at.number} gave a loss of {loss}; lower --lr and use another --run-folder")
+                raise BadArgument(f"{task.unit} {at.number} gave a loss of {loss}; lower --lr, and {checkpoint.ANOTHER}")
             at.loss = loss if at.number == 0 else (1 - task.newest) * at.loss + task.newest * loss
             at.number += 1
             now = time.monotonic()
@@ -105,23 +117,25 @@ def repeat(task: Task, settings: Settings, run: Path, *, start: Row | None = Non
     return at.best
 
 
-def fingerprint(module: nn.Module) -> str:
-    """The same for the same weights, on any machine."""
-    found = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        found.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+def weights_given(task: Task) -> str:
+    """The fingerprint of the weights that the module came with; empty where they were nobody's."""
+    tensors = task.module.state_dict().items() if task.given else ()
+    return checkpoint.fingerprint(part for name, each in tensors for part in (name, bytes_of(each))) if tensors else ""
 
 
-def resumed(path: Path, task: Task, settings: Settings, given: str) -> Progress | None:
-    """Where the checkpoint left off, its weights put in place; None without one. given: the fingerprint of the first weights."""
+def bytes_of(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def resumed(path: Path, task: Task, settings: Settings, of: Mapping[str, str]) -> Progress | None:
+    """Where the checkpoint left off, its weights put in place; None without one. Raises BadArgument for another run's."""
     state = checkpoint.load(path)
     if state is None:
         return None
     try:
         checkpoint.check_same(state["settings"], asdict(settings))
-        if state.get("given", given) != given:  # checkpoints of old do not say
-            raise BadArgument("the run to resume started from other weights: give those, or another --run-folder")
+        old = {"weights to start from": state["given"]} if "given" in state else {}
+        checkpoint.check_same_run(old | state.get("of", {}), of)
         task.module.load_state_dict(state["model"])
         for part, saved in zip(task.parts, state["optimisers"], strict=True):
             part.load_state_dict(saved)
@@ -129,7 +143,7 @@ def resumed(path: Path, task: Task, settings: Settings, given: str) -> Progress 
     except BadArgument:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # PyTorch's words on weights of another shape
-        raise BadWeights(f"{path} is not of this model: use another --run-folder, or delete it to start again") from error
+        raise BadWeights(f"{path} is not of this model; {checkpoint.ANOTHER}") from error
 
 
 @contextmanager

@@ -146,10 +146,12 @@ def test_a_folder_to_write_is_no_file_and_not_what_is_read(tmp_path: Path, capsy
     file.touch()
     model.mkdir()
     for options in ([f"--out={file}"], [f"--out={model}", f"--run-folder={file}"]):
-        assert f"{file} is a file; give a folder to write to" in refusal(capsys, "train", "--corpus=text.txt", *options)
-    for role in ("--target", "--draft"):
+        assert f"is {file}, which is no folder; give a folder to write to" in refusal(
+            capsys, "train", "--corpus=text.txt", *options
+        )
+    for role, said in (("--target", "the target"), ("--draft", "the draft to start from")):
         line = refusal(capsys, *DISTILL, f"{role}={model}", f"--out={model}")
-        assert "is the target or the draft to start from; give another folder" in line
+        assert f"which is {said}; give another folder" in line
 
 
 @pytest.mark.parametrize(

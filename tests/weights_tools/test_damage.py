@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="training needs the optional extra: 
 from refspec.errors import BadArgument, BadWeights  # noqa: E402
 from weights_tools import checkpoint  # noqa: E402
 from weights_tools.errors import CannotWrite, what_to_do  # noqa: E402
-from weights_tools.model_folder import claim  # noqa: E402
+from weights_tools.outputs import CHECKPOINT, claim  # noqa: E402
 
 STATE = {"settings": {"steps": 3}, "model": {"a": torch.arange(6.0), "b": torch.ones(4)}, "progress": {"best": None}}
 
@@ -75,10 +75,15 @@ def test_a_full_disk_is_one_line_keeps_the_old_file_and_leaves_no_part(tmp_path:
 def test_a_run_writes_where_nothing_is_or_where_it_has_written(tmp_path: Path) -> None:
     out, run = tmp_path / "model", tmp_path / "model.run"
     claim(out, run)
+    claim(out, run)  # killed at once
+    (run / CHECKPOINT).touch()
     out.mkdir()
     (out / "config.json").touch()
     claim(out, run)  # the same run again
-    with pytest.raises(BadArgument, match=r"holds config.json already.*give a new or empty folder"):
+    (tmp_path / "empty.run").mkdir()
+    with pytest.raises(BadArgument, match=r"holds config.json, and .*empty.run no checkpoint.pt .*new or empty folder"):
+        claim(out, tmp_path / "empty.run")
+    with pytest.raises(BadArgument, match=r"holds config.json, and .*give a new or empty folder"):
         claim(out, tmp_path / "another.run")
     assert not (tmp_path / "another.run").exists()
 

@@ -9,6 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the optional extra: pip install '.[train]'")
 
+from safetensors.numpy import load_file, save_file  # noqa: E402
+
 from weights_tools import distill as distilling  # noqa: E402
 from weights_tools.acceptance import (  # noqa: E402
     acceptance,
@@ -57,13 +59,17 @@ class Table:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        np.save(folder / "table.npy", self.table())
+        save_file({"table": self.table()}, folder / "model.safetensors")
 
     def table(self) -> np.ndarray:
         return (self.module["table"] + self.module["bias"]).detach().numpy()
 
     def law(self) -> np.ndarray:
         return softmax(self.table())
+
+
+def saved(folder: Path) -> np.ndarray:
+    return load_file(folder / "model.safetensors")["table"]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -258,7 +264,7 @@ def test_distilling_reports_acceptance_before_and_after_and_the_folder_holds_the
     rates = distill(target, draft, corpus, tmp_path / "out", tmp_path / "run", settings)
     written = target_contexts(target, corpus.held_out, count=32, prompt=2, length=16, seed=settings.seed)
     text = text_contexts(corpus.held_out, count=32, length=16)
-    best = Table(np.load(tmp_path / "out" / "table.npy"))
+    best = Table(saved(tmp_path / "out"))
     assert not draft.module.training
     for name, who in (("before", start), ("after", best)):
         assert rates[name] == acceptance(target, who, written, skip=2, batch=4)
@@ -283,7 +289,7 @@ def test_a_draft_that_only_gets_worse_is_kept_as_it_was(tmp_path):
     settings = DistillSettings(rounds=4, sequences=4, length=16, batch=4, evaluate_every=1, lr=5.0, warmup=0)
     rates = distill(target, draft, table_corpus(), tmp_path / "out", tmp_path / "run", settings)
     assert (rates["before"], rates["after"]) == (pytest.approx(1), rates["before"])
-    assert np.array_equal(np.load(tmp_path / "out" / "table.npy"), start)
+    assert np.array_equal(saved(tmp_path / "out"), start)
     assert not np.array_equal(draft.table(), start)
 
 
@@ -293,7 +299,7 @@ def test_a_run_that_goes_on_keeps_the_best_it_had(tmp_path):
     runs = []
     for _ in range(2):
         runs.append(distill(random_table(1), random_table(2), table_corpus(), tmp_path / "out", tmp_path / "run", settings))
-        runs.append(np.load(tmp_path / "out" / "table.npy").tolist())
+        runs.append(saved(tmp_path / "out").tolist())
     assert runs[:2] == runs[2:]
     assert runs[0]["after"] > runs[0]["before"]
 

@@ -167,7 +167,7 @@ def test_a_head_is_trained_further(folder: Path, text: Path, tmp_path: Path, kin
     doubled = {name: each * 2 if each.is_floating_point() else each for name, each in tensors.items()}
     save_file(doubled, other / "model.safetensors")
     refused = tools(*command, "--start", other, "--out", tmp_path / "second")
-    assert "the run to resume started from other weights: give those, or another --run-folder" in refused.stderr
+    assert "the run to resume has other weights to start from: give the same, or begin another" in refused.stderr
     assert (tmp_path / "second.run" / "checkpoint.pt").read_bytes() == trained
     refused = tools(*command, "--start", tmp_path / "first", "--out", tmp_path / "first")
     assert "which is the head to start from; give another folder" in refused.stderr
@@ -274,7 +274,7 @@ def test_what_cannot_be_is_refused_in_one_line(folder: Path, text: Path, tmp_pat
     prompts.write_text(2 * '{"category": "long", "prompt": "far too long for a question of six tokens"}\n')
     collecting = ["collect", "--target", folder, "--out", tmp_path / "y", "--tokens", "100", *SMALL]
     asked = {
-        "which holds other files": ["table", "--target", folder, "--text", text, "--out", mine],
+        "which holds config.json, and no table": ["table", "--target", folder, "--text", text, "--out", mine],
         "is damaged": ["table", "--target", folder, "--text", torn, "--out", tmp_path / "x"],
         "holds text of another, and the target is target": [
             "table",
@@ -287,7 +287,7 @@ def test_what_cannot_be_is_refused_in_one_line(folder: Path, text: Path, tmp_pat
         ],
         "is no collection": ["table", "--target", folder, "--text", tmp_path, "--out", tmp_path / "x"],
         "is no model of the Llama family": ["collect", "--target", "tiny-target", "--out", tmp_path / "x"],
-        "has other files in it": ["collect", "--target", folder, "--out", tmp_path / "full", *SMALL],
+        "which holds notes.txt, and no collection": ["collect", "--target", folder, "--out", tmp_path / "full", *SMALL],
         "tokens is 0; it is at least 1": ["collect", "--target", folder, "--out", tmp_path / "x", "--tokens", "0"],
         "0 texts, and at least 20 are needed": ["train-head", "--target", folder, "--text", empty, "--out", tmp_path / "x"],
         "kind is eagel; it is eagle": [*training, "--out", tmp_path / "x", "--kind", "eagel"],

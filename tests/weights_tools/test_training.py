@@ -169,7 +169,7 @@ def test_a_second_ctrl_c_stops_at_once(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(training, "training_batch", interrupted_twice)
     assert main(["train", f"--corpus={corpus}", f"--out={tmp_path / 'model'}", *ARGUMENTS]) == 130
-    assert not (tmp_path / "model.run" / "checkpoint.pt").exists()
+    assert torch.load(tmp_path / "model.run" / "checkpoint.pt")["progress"]["number"] == 0
 
 
 def refusal(capsys, *arguments: object) -> str:
@@ -186,7 +186,7 @@ def test_a_run_to_resume_must_be_this_one(corpus, trained, tmp_path, capsys):
     assert "is not of this model" in refusal(capsys, *train, "--tokenizer", "tiny-target")
     assert main([str(each) for each in train]) == 0  # it was at its end
     (run / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes()[:5000])
-    assert "checkpoint.pt is damaged; delete it" in refusal(capsys, *train)
+    assert "checkpoint.pt is damaged, so that this run cannot go on; begin another with a new --out" in refusal(capsys, *train)
     torch.save([1], run / "checkpoint.pt")
     assert "is not of this model" in refusal(capsys, *train)
 

@@ -44,6 +44,8 @@ class Script:
     evaluated: list[int] = field(default_factory=list)  # the steps done at each evaluation
     saved: list[int] = field(default_factory=list)
     given: bool = False
+    out: Path = Path("out")
+    of: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.module = torch.nn.Linear(1, 1)
@@ -54,7 +56,12 @@ class Script:
 
     def task(self) -> Task:
         return Task("step", self.total, self.module, self.parts, self.learn, self.evaluate, "held_out", self.sign,
-                    lambda: self.saved.append(self.steps()), self.newest, self.given)  # fmt: skip
+                    self.save, self.out, self.of, self.newest, self.given)  # fmt: skip
+
+    def save(self) -> None:
+        self.saved.append(self.steps())
+        self.out.mkdir(exist_ok=True)
+        (self.out / "model.safetensors").touch()
 
     def steps(self) -> int:
         return int(self.module.weight.item())
@@ -71,6 +78,7 @@ class Script:
         return {"held_out": figure, "bits_per_byte": -figure}  # a figure beside it that says the opposite
 
     def run(self, folder: Path, **settings: Any) -> dict[str, float]:
+        self.out = folder / "out"
         more = {name: settings.pop(name) for name in ("start", "checkpoint_seconds") if name in settings}
         return repeat(self.task(), TrainSettings(**({"evaluate_every": 2, "patience": 99} | settings)), folder, **more)
 
@@ -97,7 +105,7 @@ def test_only_a_run_that_began_with_these_weights_goes_on(tmp_path):
 
     script(0).run(tmp_path)
     for other in (script(1), script(1e-7)):
-        with pytest.raises(BadArgument, match="started from other weights: give those, or another --run-folder"):
+        with pytest.raises(BadArgument, match="has other weights to start from: give the same, or begin"):
             other.run(tmp_path)
     script(0).run(tmp_path)
     for weight in (0, 1):  # its own first weights are nobody's concern: they may be fitted anew
@@ -228,7 +236,7 @@ def test_a_checkpoint_runs_no_code(tmp_path):
             return (pytest.fail, ("the checkpoint ran code",))
 
     torch.save({"settings": Trap()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(BadWeights, match="is damaged; delete it"):
+    with pytest.raises(BadWeights, match="is damaged, so that this run cannot go on; begin another with a new --out"):
         checkpoint.load(tmp_path / "checkpoint.pt")
     assert checkpoint.load(tmp_path / "none.pt") is None
 
