@@ -65,8 +65,8 @@ def read_texts(folders: Sequence[Path], target: str) -> list[Read]:
 
 def identity(texts: Sequence[Read]) -> str:
     """The same for the same texts in the same order, wherever they lie. Their features follow from their tokens."""
-    told = (np.int64([text.number, text.answer, text.greedy, len(text.features), *text.tokens.tolist()]) for text in texts)
-    return fingerprint(each.tobytes() for each in told)
+    told = ([text.number, text.answer, int(text.greedy), len(text.features), *text.tokens.tolist()] for text in texts)
+    return fingerprint(np.array(each, np.int64).tobytes() for each in told)
 
 
 def frequent(texts: Sequence[Read], count: int, vocab: int) -> Tensor:
@@ -120,7 +120,7 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     claim(out, run)
     texts = read_texts(text_folders, target_folder.name)
     target = load_torch_llama(target_folder)
-    # by its number, which does not change when a collection grows
+    # by its number: what was held out stays so where a head is trained further on a collection that grew
     held_out = [text for text in texts if text.greedy and text.number % settings.held_out == 0]
     learned = sorted((text for text in texts if text.number % settings.held_out), key=lambda text: len(text.tokens))
     if not held_out:

@@ -65,7 +65,7 @@ def repeat(task: Task, settings: Settings, run: Path, *, start: Row | None = Non
     """
     path = run / CHECKPOINT
     given = weights_given(task)
-    of = {"out": str(task.out.resolve())} | task.of | {"weights to start from": given}
+    of = {"out": str(task.out.resolve()), **task.of, "weights to start from": given}
     before = resumed(path, task, settings, of)
     at = before or Progress(best=start)
 

@@ -180,15 +180,23 @@ def refusal(capsys, *arguments: object) -> str:
 
 
 def test_a_run_to_resume_must_be_this_one(corpus, trained, tmp_path, capsys):
-    run = shutil.copytree(trained / "run", tmp_path / "run")
+    run, elsewhere = tmp_path / "run", shutil.copytree(trained / "run", tmp_path / "copy")
     train = ["train", "--corpus", corpus, "--out", tmp_path / "model", "--run-folder", run, *ARGUMENTS]
+    assert f"has other out ({trained / 'model'}): give the same, or" in refusal(capsys, *train, "--run-folder", elsewhere)
+    assert main([str(each) for each in train]) == 0
+    capsys.readouterr()
     assert "other settings for dropout" in refusal(capsys, *train, "--dropout", "0.5")
-    assert "is not of this model" in refusal(capsys, *train, "--tokenizer", "tiny-target")
+    assert "has other vocabulary: give the same" in refusal(capsys, *train, "--tokenizer", "tiny-target")
     assert main([str(each) for each in train]) == 0  # it was at its end
+    capsys.readouterr()
     (run / "checkpoint.pt").write_bytes((run / "checkpoint.pt").read_bytes()[:5000])
     assert "checkpoint.pt is damaged, so that this run cannot go on; begin another with a new --out" in refusal(capsys, *train)
     torch.save([1], run / "checkpoint.pt")
     assert "is not of this model" in refusal(capsys, *train)
+    (run / "checkpoint.pt").unlink()
+    before = (tmp_path / "model" / "model.safetensors").read_bytes()
+    assert f"holds config.json, and {run} no checkpoint.pt of a run that wrote it; give a new" in refusal(capsys, *train)
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
 
 
 def test_fewer_steps_than_were_done_before_any_evaluation_are_refused(corpus, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The loop with scripted losses and figures: which rate a step gets, what is logged, which weights are kept, when it ends."""
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,7 +61,7 @@ class Script:
 
     def save(self) -> None:
         self.saved.append(self.steps())
-        self.out.mkdir(exist_ok=True)
+        self.out.mkdir(parents=True, exist_ok=True)
         (self.out / "model.safetensors").touch()
 
     def steps(self) -> int:
@@ -78,7 +79,7 @@ class Script:
         return {"held_out": figure, "bits_per_byte": -figure}  # a figure beside it that says the opposite
 
     def run(self, folder: Path, **settings: Any) -> dict[str, float]:
-        self.out = folder / "out"
+        self.out = settings.pop("out", folder / "out")
         more = {name: settings.pop(name) for name in ("start", "checkpoint_seconds") if name in settings}
         return repeat(self.task(), TrainSettings(**({"evaluate_every": 2, "patience": 99} | settings)), folder, **more)
 
@@ -112,6 +113,72 @@ def test_only_a_run_that_began_with_these_weights_goes_on(tmp_path):
         script(weight, given=False).run(tmp_path / "own")
 
 
+WHAT = ("out", "target", "texts", "corpus", "vocabulary")
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_only_a_run_of_the_same_goes_on(what, tmp_path):
+    def script(**other: str) -> Script:
+        return Script([4, 3, 2, 1, 0, 0], of={each: f"my {each}" for each in WHAT[1:]} | other)
+
+    script().run(tmp_path)
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    made = script() if what == "out" else script(**{what: "another"})
+    known = {"out": str(tmp_path / "out"), "target": "my target"}
+    says = {"texts": f"learned from other texts: give just those, or .* with --start {tmp_path / 'out'} and a new --out"}
+    plain = f"has other {what}{re.escape(f' ({known[what]})') if what in known else ''}: give the same, or begin another"
+    with pytest.raises(BadArgument, match=says.get(what, plain)):
+        made.run(tmp_path, out=tmp_path / "elsewhere") if what == "out" else made.run(tmp_path)
+    assert made.saved == made.learned == []
+    assert not (tmp_path / "elsewhere").exists()
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+
+
+def test_a_checkpoint_of_old_goes_on(tmp_path):
+    Script([4, 3], total=4).run(tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt")
+    given = state.pop("of")["weights to start from"]
+    torch.save(state | {"given": given}, tmp_path / "checkpoint.pt")
+    later = Script([2, 1, 0, 0], of={"target": "any", "texts": "any"})
+    later.run(tmp_path)
+    assert later.learned == list(range(4, 12))
+    torch.save(state | {"given": "others"}, tmp_path / "checkpoint.pt")
+    with pytest.raises(BadArgument, match="other weights to start from"):
+        Script([2, 1, 0, 0]).run(tmp_path)
+
+
+def test_weights_that_are_gone_are_no_success(tmp_path):
+    """The best ones are nowhere else: what goes on could only write later ones."""
+    for total in (4, 12):  # at its end, and on its way
+        Script([4, 3], total=4).run(tmp_path / str(total))
+        (tmp_path / str(total) / "out" / "model.safetensors").unlink()
+        again = Script([2, 1, 0, 0], total=total)
+        with pytest.raises(
+            BadArgument, match=r"out no longer holds the weights .*: put them back, or begin another with a new --out"
+        ):
+            again.run(tmp_path / str(total))
+        assert again.learned == again.saved == []
+
+
+def test_there_is_a_checkpoint_before_there_are_weights(tmp_path):
+    """So that a run that is killed at any moment finds its own weights to be its own, and writes those that are missing."""
+    script = Script([5] * 6)
+    seen: list[bool] = []
+    save = script.save
+
+    def dies() -> None:
+        seen.append((tmp_path / "checkpoint.pt").is_file())
+        raise MemoryError("the process dies here")
+
+    script.save = dies
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            script.run(tmp_path, start={"held_out": 5, "bits_per_byte": 0})
+    script.save = save
+    script.run(tmp_path, start={"held_out": 5, "bits_per_byte": 0})
+    assert (seen, script.saved) == ([True, True], [0])
+
+
 def test_it_evaluates_now_and_then_and_at_the_end(tmp_path):
     script = Script([5, 4, 3, 2], total=10)
     assert script.run(tmp_path, evaluate_every=3) == {"held_out": 2, "bits_per_byte": -2}
@@ -131,12 +198,12 @@ def test_the_weights_kept_are_the_best_by_the_figure_that_decides(sign, saved, b
     assert script.saved == saved  # no better is only as good
 
 
-@pytest.mark.parametrize(("sign", "start", "saved"), [(-1, 3.0, [8]), (1, 5.0, [12]), (-1, 1.0, []), (1, 6.0, [])])
+@pytest.mark.parametrize(("sign", "start", "saved"), [(-1, 3.0, [0, 8]), (1, 5.0, [0, 12]), (-1, 1.0, [0]), (1, 6.0, [0])])
 def test_what_there_was_before_the_first_step_is_to_be_beaten(sign, start, saved, tmp_path):
     script = Script([4, 3, 5, 2, 2, 6], sign=sign)
     best = script.run(tmp_path, start={"held_out": start, "bits_per_byte": 0})
     assert script.saved == saved
-    assert best["held_out"] == (script.figures[saved[-1] // 2 - 1] if saved else start)
+    assert best["held_out"] == (script.figures[saved[-1] // 2 - 1] if saved[-1] else start)
 
 
 @pytest.mark.parametrize(("patience", "steps"), [(1, 4), (2, 10), (3, 12)])
@@ -161,7 +228,7 @@ def test_a_loss_that_is_no_number_ends_it_before_the_checkpoint(loss, tmp_path):
     script = Script([1], loss=lambda number: loss if number == 3 else 1.0)
     with pytest.raises(BadArgument, match=f"step 3 gave a loss of {loss}; lower --lr"):
         script.run(tmp_path, evaluate_every=50)
-    assert not (tmp_path / "checkpoint.pt").exists()
+    assert torch.load(tmp_path / "checkpoint.pt")["progress"]["number"] == 0
 
 
 def test_a_run_goes_on_with_its_weights_optimisers_best_patience_and_time(tmp_path):
@@ -192,12 +259,12 @@ def test_a_checkpoint_is_written_when_its_time_has_come_and_at_the_end(tmp_path,
     monkeypatch.setattr(checkpoint, "save", lambda path, state: written.append(state["progress"]["number"]))
     script = Script([1.0] * 6)
     script.run(tmp_path, checkpoint_seconds=5)
-    assert written[-1] == 12
-    gaps = np.diff([0, *written[:-1]])
+    assert (written[0], written[-1]) == (0, 12)
+    gaps = np.diff(written[:-1])
     assert set(gaps) == {3}
     written.clear()
     Script([1.0] * 6).run(tmp_path / "rarely", checkpoint_seconds=1000)
-    assert written == [12]
+    assert written == [0, 12]
     seconds = [float(row["seconds"]) for row in log(tmp_path / "rarely")]
     assert seconds[0] > 0
     assert seconds == sorted(set(seconds))
@@ -299,15 +366,14 @@ def test_the_vocabulary_is_learned_from_the_training_part_alone(text, tmp_path):
 
 
 def test_a_run_that_goes_on_keeps_its_vocabulary_and_the_best_it_had(text, tmp_path):
-    """Another text would give another vocabulary; a model to train further would be better than nothing, but is not the best."""
+    """A model to train further would be better than nothing, but is not the best."""
     training.train(text, tmp_path / "model", tmp_path / "run", TINY)
     first = load_tokenizer(tmp_path / "run").get_vocab()
-    text.write_text("xyxy xyxy zyzy zyzy " * 60)
     training.train(text, tmp_path / "model", tmp_path / "run", replace(TINY, steps=2))
     assert load_tokenizer(tmp_path / "run").get_vocab() == load_tokenizer(tmp_path / "model").get_vocab() == first
     tokenizer, weights = load_tokenizer(tmp_path / "model"), []
     for _ in range(2):
-        training.train(text, tmp_path / "on", tmp_path / "on.run", replace(TINY, lr=0.05), tokenizer=tokenizer,
+        training.train(text, tmp_path / "on", tmp_path / "on.run", replace(TINY, steps=3), tokenizer=tokenizer,
                        start=load_gpt2(tmp_path / "model"))  # fmt: skip
         weights.append(load_gpt2(tmp_path / "on").state_dict()["transformer.wte.weight"])
     assert torch.equal(*weights)
