@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 from refspec.decoding import autoregressive as plain
 from refspec.decoding.chance import Chance
+from refspec.decoding.draft.held import forget_texts
 from refspec.decoding.lm import Tokens
 from refspec.decoding.loop import Options, rounds
 from refspec.decoding.round import Generation
@@ -19,22 +20,23 @@ def autoregressive(
 ) -> Tokens:
     """Plain decoding, one token a call: the generated ids, without the prompt.
 
-    A token in `stop` ends the text and is its last one (N9). target: a Model, a name, or a LanguageModel.
+    A token in `stop` ends the text and is its last one (N9). target: a Model, a name, or a LanguageModel, whose cache starts
+    empty.
 
     >>> import refspec
     >>> coin = refspec.TableLM({(): [0.5, 0.5]})
     >>> refspec.autoregressive(coin, (), max_new_tokens=3, chance=refspec.Tape([0.1, 0.9, 0.4]))
     (0, 1, 0)
     """
-    return plain.autoregressive(
-        as_language_model(target), as_ids(prompt), max_new_tokens=max_new_tokens, stop=as_ids(stop, "stop"), chance=chance
-    )
+    forget_texts(target := as_language_model(target))
+    return plain.autoregressive(target, as_ids(prompt), max_new_tokens=max_new_tokens, stop=as_ids(stop, "stop"), chance=chance)
 
 
 def speculative(target: AnyModel, drafter: AnyDrafter, prompt: Sequence[int], **options: Unpack[Options]) -> Generation:
     """Speculative decoding: ids with the target's own distribution, as `autoregressive` draws them, in fewer calls of the target.
 
     target: a Model, a name, or a LanguageModel. drafter: a Drafter, its class, a Model or name, or a function from the target.
+    Caches start empty, whatever a LanguageModel has read before.
     Options: gamma, tokens drafted a round, at least 0; max_new_tokens; chance; stop=(), ids that end the text;
     verify=refspec.verify.token, the rule; record=False, whether to keep what each round looked at.
 
@@ -47,6 +49,7 @@ def speculative(target: AnyModel, drafter: AnyDrafter, prompt: Sequence[int], **
     target = as_language_model(target)
     drafter = as_drafter(drafter, target, options.get("verify", token))
     options["stop"] = as_ids(options.get("stop", ()), "stop")  # an iterator could be asked but once
+    forget_texts(target, drafter)
     kept = tuple(rounds(target, drafter, as_ids(prompt), **options))
     return Generation(tuple(token for each in kept for token in each.tokens), kept)
 

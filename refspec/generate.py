@@ -12,6 +12,7 @@ from refspec.decoding import verify as rules
 from refspec.decoding.chance import Seeded
 from refspec.decoding.draft import Drafter
 from refspec.decoding.draft.adaptive import AdaptiveDrafter
+from refspec.decoding.draft.held import forget_texts
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.decoding.loop import Steps, steps
@@ -283,6 +284,7 @@ def stream(
 ) -> Run:
     """Continue a prompt and yield each round's piece as it comes, starting from an empty cache.
 
+    A LanguageModel serves one text at a time: where it has a cache, that is emptied as the first round begins.
     model, drafter: anything that `refspec.given` knows: a Model, a name, a LanguageModel; for a drafter also None (plain
     decoding), a Drafter, its class, or a function from the target to a Drafter. prompt: text, ids, or the messages of a chat
     ({"role": ..., "content": ...}); date and template_vars are what the chat template reads, see `Tokenizer.chat`.
@@ -319,7 +321,7 @@ def stream(
     else:
         profile = None  # nothing is chosen by it
     whole("gamma", gamma, 0, ', or "auto": how many tokens are drafted a round')
-    asking = steps(
+    asking = begun(
         target,
         drafting,
         tokens,
@@ -344,6 +346,12 @@ def stream(
         steps=asking,
         drafter=drafting,
     )
+
+
+def begun(target: LanguageModel, drafter: Drafter, prompt: Tokens, **options: Any) -> Steps:
+    """`steps`, from empty caches: not before the first round, since another text may be under way until then."""
+    forget_texts(target, drafter)
+    yield from steps(target, drafter, prompt, **options)
 
 
 @fed_by(stream)

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 from refspec.brief import short
 from refspec.decoding.draft import Draft, Drafter
 from refspec.decoding.draft.coupled import CoupledDrafter
+from refspec.decoding.draft.held import held
 from refspec.decoding.draft.model import ModelDrafter
 from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.decoding.optional import optional, says
@@ -74,7 +75,7 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
         made = CoupledDrafter(made) if verify is coupled else ModelDrafter(made)
     elif not hasattr(made, "propose") and not isinstance(made, type) and callable(made):
         made = made(target)
-    for each in getattr(made, "drafters", (made,)):
+    for each in held(made):
         reads = each.target if isinstance(each, EagleDrafter | SpeculatorDrafter) else None
         if isinstance(reads, CachedLM) and reads is not target:
             raise BadArgument("a head reads the features of one target, and this one is another's; give the head's folder")

@@ -20,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "together": None,  # which this makes: [(model, tokens, last), ...] -> the rows of each, or its error
     "new_rows": None,  # (tokens, last) -> how many rows such a pass would have for them
     "fresh": None,  # makes another of its kind, which remembers no text
+    "forget_text": None,  # lets it forget the text that it has a cache of; of a drafter too
     # of a drafter
     "language_model": None,  # what it drafts with: its vocabulary must be the target's
     "races": False,  # it calls `chance.race`, so that its noise comes back (N6)

@@ -85,6 +85,10 @@ class CachedLM:
         """How many leading tokens the cache holds."""
         return common_prefix(self._tokens[: self.cache.length], tokens)
 
+    def forget_text(self) -> None:
+        """Empty the cache, as whoever begins a text does: rows of another one were computed in other passes."""
+        self.cache.rollback(0)
+
     def fresh(self) -> "CachedLM":
         """The same for another text: with an empty cache of its own."""
         return CachedLM(self.network, self.sampling, self.token_map, self.name)

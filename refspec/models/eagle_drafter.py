@@ -46,7 +46,7 @@ class EagleDrafter:
     does not drift from the text.
     """
 
-    state = None  # a function of the text
+    state = None  # a function of the text, of which the target has read all but the last token, or nothing yet
 
     def __init__(self, head: Head, target: HasFeatures, sampling: Callable[[Array], Array] | None = None) -> None:
         self.head = head
@@ -63,6 +63,10 @@ class EagleDrafter:
 
     def __deepcopy__(self, memo: Any) -> Any:
         raise BadArgument("a head reads the features of one target; give the head's folder")
+
+    def forget_text(self) -> None:
+        """Empty the head's cache, as whoever begins a text does."""
+        self._cache.rollback(0)
 
     OVERHEAD = 0.02  # of a plain step, in calls of small products
     usual = 0.44, 16.0  # of greedy guesses, at the first place and at later ones alike (docs/drafts.md)

@@ -75,7 +75,7 @@ class SpeculatorDrafter:
     (1, 1)
     """
 
-    state = None  # a function of the text
+    state = None  # a function of the text, of which the target has read all but the last token, or nothing yet
 
     def __init__(self, speculator: Speculator, target: HasFeatures, sampling: Any = None) -> None:
         self.speculator = speculator
