@@ -145,7 +145,7 @@ def test_a_folder_drafts_by_its_name(folder: Path) -> None:
 
 
 def test_a_table_of_another_target_is_refused(folder: Path) -> None:
-    with pytest.raises(BadConfig, match="is a table of 'tiny-target''s text, with 1024 tokens; this target has 7"):
+    with pytest.raises(BadConfig, match="is a table for 'tiny-target', with 1024 tokens; this target has 7: count one"):
         load_draft(folder)(refspec.TableLM({(): [Fraction(1, 7)] * 7}))  # type: ignore[operator]
 
 
@@ -155,6 +155,8 @@ def test_damage_is_named(folder: Path) -> None:
         "lacks the tensor shares.1": {name: each for name, each in whole.items() if name != "shares.1"},
         "order 1 is not sorted": whole | {"keys.1": whole["keys.1"][::-1].copy()},
         "holds ids beyond 1023": whole | {"tokens.1": whole["tokens.1"] + np.uint16(2000)},
+        "has 1 tensors that a table has no use for, such as 'more'": whole | {"more": np.zeros(1, np.float32)},
+        "has 1 tensors that a table has no use for, such as 'tokens.4'": whole | {"tokens.4": whole["tokens.1"]},
         "holds 0 orders where config.json says 3": {"other": np.zeros(1, np.float32)},
         "lacks the tensor keys.1, or it is of another kind": {name: each[:, None] for name, each in whole.items()},
         "or it is of another kind": whole | {"tokens.1": whole["tokens.1"].astype(np.float32)},

@@ -16,17 +16,17 @@ from refspec.decoding.optional import optional
 from refspec.errors import BadArgument
 from refspec.files import is_there, read_json
 from refspec.models import home
-from refspec.models.eagle_drafter import eagle_drafter, feeds_heads
+from refspec.models.eagle_drafter import eagle_drafter, eagle_fits
 from refspec.models.model import Model, load
 from refspec.models.speculator import speculator_drafter
-from refspec.models.table_file import read_table
+from refspec.models.table_file import misfit, read_table
 
 AUTO = "auto"
 
 
 def table_drafter(folder: Path, target: LanguageModel) -> Drafter:
     """Prompt lookup that asks the table in a folder where the text has no guess."""
-    return NgramDrafter(table=read_table(folder, target.vocab_size))
+    return NgramDrafter(table=read_table(folder, target.vocab_size, optional(target, "name")))
 
 
 # config.json's model_type -> from folder and target to a drafter
@@ -34,6 +34,13 @@ KINDS: dict[str, Callable[[Path, Any], Drafter]] = {
     "eagle": eagle_drafter,
     "mlp_speculator": speculator_drafter,
     "ngram-table": table_drafter,
+}
+
+
+# the same, of those inside the package -> from folder, config.json and target to whether it is one for this target
+FITS: dict[str, Callable[[Path, Any, Any], bool]] = {
+    "eagle": eagle_fits,
+    "ngram-table": lambda folder, given, target: not misfit(folder, given, target.vocab_size, optional(target, "name")),
 }
 
 
@@ -68,8 +75,8 @@ def best_for(target: LanguageModel) -> Drafter:
     made: dict[str, Drafter] = {}
     for folder in map(home.embedded, home.EMBEDDED_DRAFTS):
         about = read_json(folder / "config.json")
-        fits = (about["target"], about["vocab_size"]) == (optional(target, "name"), optional(target, "rows"))
-        if fits and (about["model_type"] != "eagle" or feeds_heads(target)):
-            made[about["model_type"]] = KINDS[about["model_type"]](folder, target)
+        kind = about["model_type"]
+        if about["target"] == optional(target, "name") and FITS[kind](folder, about, target):
+            made[kind] = KINDS[kind](folder, target)
     lookup = made.get("ngram-table", NgramDrafter())
     return Several(lookup, made["eagle"]) if "eagle" in made else lookup

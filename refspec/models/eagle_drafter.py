@@ -3,7 +3,7 @@
 Exactness is untouched: q depends on the text, through features that are a function of it, and on the tokens drafted so far (N6).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,9 +20,10 @@ from refspec.models.cached_lm import common_prefix
 from refspec.models.read_once import read_once
 from refspec.models.sampling import Sampling
 from refspec.models.speculator import HasFeatures, bind, spread, text_beside
+from refspec.models.whose import of_another_name
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import LlamaConfig
-from refspec.transformer.eagle import load_eagle
+from refspec.transformer.eagle import load_eagle, misfit
 
 
 class Head(Protocol):
@@ -115,6 +116,13 @@ def feeds_heads(target: Any) -> bool:
     network = getattr(target, "network", None)
     ours = isinstance(getattr(network, "config", None), LlamaConfig) and hasattr(network, "with_layers")
     return ours and hasattr(target, "features")
+
+
+def eagle_fits(folder: Path, given: Mapping[str, Any], target: Any) -> bool:
+    """Whether `eagle_drafter` takes the head in a folder, whose config.json is given, for this target."""
+    return feeds_heads(target) and not (
+        misfit(folder, given, target.network.config) or of_another_name(folder, "a draft head", given, target.name)
+    )
 
 
 def eagle_drafter(folder: Path, target: Any) -> EagleDrafter:

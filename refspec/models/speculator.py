@@ -19,6 +19,7 @@ from refspec.errors import BadArgument, BadConfig
 from refspec.files import read_json
 from refspec.models.read_once import read_once
 from refspec.models.sampling import Sampling
+from refspec.models.whose import of_another_name
 from refspec.transformer.mlp_speculator import load_mlp_speculator
 
 
@@ -160,10 +161,6 @@ def bind(folder: Path, target: Any) -> None:
 
     Raises BadConfig where the head says that its target has another name; IBM's say nothing.
     """
-    given, name = read_json(folder / "config.json").get("target"), target.name
-    if given not in (None, name):
-        raise BadConfig(
-            f"{folder} is a draft head for {short(given)}, and the target is {short(name)}; if these are one model under two "
-            "names, take the key target out of the head's config.json"
-        )
+    if found := of_another_name(folder, "a draft head", read_json(folder / "config.json"), target.name):
+        raise BadConfig(found)
     target.features(())

@@ -11,6 +11,7 @@ from refspec.brief import short
 from refspec.decoding.draft.table import Order, Table
 from refspec.errors import BadConfig, BadWeights
 from refspec.files import read_json
+from refspec.models.whose import of_another_name
 from refspec.transformer.weights import tensor_headers
 
 MODEL_TYPE = "ngram-table"
@@ -28,17 +29,27 @@ def write_table(folder: Path, table: Table, about: Mapping[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def read_table(folder: Path, vocab_size: int) -> Table:
-    """The table in a folder, for a target of that vocabulary.
+def misfit(folder: Path, given: Mapping[str, Any], vocab_size: int, name: str | None) -> str | None:
+    """Why the table in a folder, whose config.json is given, is none for a target of so many tokens and this name, or None."""
+    if (tokens := given.get("vocab_size")) != vocab_size:
+        whose = short(given.get("target", "another target"))
+        return (
+            f"{folder} is a table for {whose}, with {short(tokens)} tokens; this target has {vocab_size}: "
+            "count one of its own text, or leave it out"
+        )
+    return of_another_name(folder, "a table", given, name)
+
+
+def read_table(folder: str | Path, vocab_size: int, name: str | None = None) -> Table:
+    """The table in a folder, for a target of so many tokens and of this name, if it has one.
 
     Raises BadConfig for a table of another target's text, BadWeights for a damaged one.
     """
     from safetensors import safe_open
 
-    given = read_json(folder / "config.json")
-    if given.get("vocab_size") != vocab_size:
-        whose, tokens = given.get("target", "another target"), given.get("vocab_size")
-        raise BadConfig(f"{folder} is a table of {short(whose)}'s text, with {tokens} tokens; this target has {vocab_size}")
+    given = read_json((folder := Path(folder)) / "config.json")
+    if found := misfit(folder, given, vocab_size, name):
+        raise BadConfig(found)
     headers = tensor_headers(folder)
     orders: list[Order] = []
     while f"keys.{len(orders) + 1}" in headers:
@@ -65,5 +76,10 @@ def read_table(folder: Path, vocab_size: int) -> Table:
     if not orders or given.get("orders") != len(orders):
         raise BadWeights(
             f"{folder} holds {len(orders)} orders where config.json says {short(given.get('orders'))}; count it again"
+        )
+    known = {f"{name}.{n}" for n in range(1, len(orders) + 1) for name in PARTS}
+    if extra := sorted(headers.keys() - known):
+        raise BadWeights(
+            f"{folder} has {len(extra)} tensors that a table has no use for, such as {short(extra[0])}; count it again"
         )
     return Table(tuple(orders), vocab_size)

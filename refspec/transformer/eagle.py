@@ -16,8 +16,10 @@ The weights are trained as in EAGLE-3 (2503.01840): on the head's own stand-ins,
 trees of guesses, features of several depths, a vocabulary that differs from the target's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from refspec.brief import brief, counted, short
 from refspec.errors import BadConfig
 from refspec.files import read_json
 from refspec.transformer.cache import KVCache
+from refspec.transformer.config import LlamaConfig
 from refspec.transformer.linear import Linear, linear
 from refspec.transformer.llama import Llama, load_layer
 from refspec.transformer.packed import NewTokens, Packed
@@ -76,12 +79,8 @@ class Eagle:
         return stand_ins @ self.decoder.rows_of_head(tokens).T
 
 
-def load_eagle(folder: Path, target: Llama) -> Eagle:
-    """The head in a folder, for this target, whose embedding and head it shares.
-
-    Raises BadConfig for a head of another target, BadWeights for damaged or missing tensors.
-    """
-    config, given = target.config, read_json(folder / "config.json")
+def misfit(folder: Path, given: Mapping[str, Any], config: LlamaConfig) -> str | None:
+    """Why the head in a folder, whose config.json is given, is none for a target of this config; None where it is one."""
     ours = {
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
@@ -95,7 +94,21 @@ def load_eagle(folder: Path, target: Llama) -> Eagle:
     for name, value in ours.items():
         if given.get(name) != value:
             whose = short(given.get("target", "another target"))
-            raise BadConfig(f"{folder} is a head for {whose}, with {name} {short(given.get(name))}; this target has {value}")
+            return (
+                f"{folder} is a draft head for {whose}, with {name} {short(given.get(name))}; this target has {value}: "
+                "train one for it, or leave it out"
+            )
+    return None
+
+
+def load_eagle(folder: Path, target: Llama) -> Eagle:
+    """The head in a folder, for this target, whose embedding and head it shares.
+
+    Raises BadConfig for a head of another target, BadWeights for damaged or missing tensors.
+    """
+    config = target.config
+    if found := misfit(folder, read_json(folder / "config.json"), config):
+        raise BadConfig(found)
     checkpoint = Checkpoint(folder, target.dtype)
     ids = checkpoint.ids("ids", config.vocab_size)
     d, invariant = config.width, target.row_invariant

@@ -156,7 +156,10 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
     config, target = read_speculator_config(folder), network.config
     for name, given, needed in (("emb_dim", config.width, target.width), ("vocab_size", config.vocab_size, target.vocab_size)):
         if given != needed:
-            raise BadConfig(f"{folder} is a draft head for another target: its {name} is {given}, and this target's is {needed}")
+            raise BadConfig(
+                f"{folder} is a draft head for another target: its {name} is {given}, and this target's is {needed}; "
+                "train one for it, or leave it out"
+            )
     checkpoint = Checkpoint(folder, network.dtype)
     prefix = "speculator." if any(name.startswith("speculator.") for name in checkpoint.headers) else ""
     ids = checkpoint.ids(f"{prefix}ids", config.vocab_size) if config.words < config.vocab_size else None

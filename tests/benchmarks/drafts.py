@@ -87,7 +87,7 @@ def main() -> None:
                 append(options.out, answers[-1])
                 bar.update()
     answers = [answer for answer in answers if options.under is None or len(answer.prompt) < options.under]
-    table = read_table(home.find(options.table), model.vocab_size)
+    table = read_table(home.find(options.table), model.vocab_size, model.name)
     profile = refspec.Profile.load(options.profile) if options.profile else profile_for(model)
 
     def lookup(_: Answer) -> Drafter:
