@@ -374,7 +374,9 @@ def test_how_deep_it_drafts_goes_by_how_sure_it_is_and_leaves_the_law_alone(rule
 
 def test_a_head_of_another_target_is_refused(tmp_path: Path, head_folder: Path) -> None:
     other = refspec.load(write_folder(tmp_path / "other", LLAMA | {"hidden_size": 64}, tokenizer=False))
-    with pytest.raises(BadConfig, match="is a draft head for 'target', with hidden_size 32; this target has 64: train one for it"):
+    with pytest.raises(
+        BadConfig, match="is a draft head for 'target', with hidden_size 32; this target has 64: train one for it"
+    ):
         load_eagle(head_folder, other.network)  # type: ignore[arg-type]
     gpt2 = refspec.load(write_folder(tmp_path / "gpt2", GPT2, tokenizer=False))
     with pytest.raises(BadArgument, match="reads the features of a Llama"):

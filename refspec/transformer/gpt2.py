@@ -14,7 +14,7 @@ Tricks, and the plain line of `plain.gpt2` that each replaces:
 - One reshape cuts queries, keys and values apart, as views. Plain: `np.split`, then `split_heads` for each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,9 +93,10 @@ class GPT2:
         packed.advance()
         return logits
 
-    def rows_of_head(self, tokens: Array) -> Array:
-        """tokens [k] -> [k, d], what the head has for each"""
-        return self.embedding[tokens] if self.config.tied else self.head.rows(tokens)
+    @property
+    def rows_of_head(self) -> Callable[[Array], Array]:
+        """From tokens [k] to what the head has for each [k, d]. It may be kept without keeping the network."""
+        return self.embedding.__getitem__ if self.config.tied else self.head.rows
 
 
 def affine(x: Array, weight_and_bias: Affine) -> Array:

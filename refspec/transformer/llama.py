@@ -15,7 +15,7 @@ Tricks, and the plain line of `plain.llama` that each replaces:
 - Every matrix is laid out for its BLAS once, at loading (linear.py). Plain: `x @ weights[...].T` in `linear`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,9 +111,10 @@ class Llama:
         packed.advance()
         return logits
 
-    def rows_of_head(self, tokens: Array) -> Array:
-        """tokens [k] -> [k, d], what the head has for each"""
-        return self.embedding[tokens] if self.config.tied else self.head.rows(tokens)
+    @property
+    def rows_of_head(self) -> Callable[[Array], Array]:
+        """From tokens [k] to what the head has for each [k, d]. It may be kept without keeping the network."""
+        return self.embedding.__getitem__ if self.config.tied else self.head.rows
 
     def with_layers(self, layers: tuple[Layer, ...]) -> "Llama":
         """The same between other layers."""

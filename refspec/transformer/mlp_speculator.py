@@ -185,13 +185,15 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
     others: Callable[[Array, Array], Array] | None = None
     if config.factored:
         lookup, out = product(f"{prefix}lookup.weight", inner, d), product(f"{prefix}out.weight", d, inner)
-        words = linear(network.rows_of_head(np.arange(v) if ids is None else ids))
-        others = lambda state, tokens: out(state) @ network.rows_of_head(tokens).T  # noqa: E731
+        # their arrays alone: a head that held the network would keep it alive, which keeps its heads (models/read_once.py)
+        embedding, rows_of_head = network.embedding, network.rows_of_head
+        words = linear(rows_of_head(np.arange(v) if ids is None else ids))
+        others = lambda state, tokens: out(state) @ rows_of_head(tokens).T  # noqa: E731
 
     def ends(i: int) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
         """How step i takes a token in, and how it tells scores."""
         if config.factored:
-            return lambda tokens: lookup(network.embedding[tokens]), lambda state: words(out(state))
+            return lambda tokens: lookup(embedding[tokens]), lambda state: words(out(state))
         table = read(*stored("emb.{}.weight", i, v, inner))
         return lambda tokens: table[tokens], product(*stored("head.{}.weight", i, config.words, inner))
 
