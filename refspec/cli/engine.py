@@ -8,13 +8,14 @@ from typing import Any
 from refspec.cli.exits import complain
 from refspec.cli.output import as_json
 from refspec.cli.requests import Request
+from refspec.decoding import checks
 from refspec.decoding.draft.ngram import NgramDrafter
 from refspec.decoding.draft.profile import Profile
 from refspec.decoding.lm import Tokens
 from refspec.decoding.verify import RULES
 from refspec.errors import BadArgument
 from refspec.generate import Output, Run, stream
-from refspec.given import AnyDrafter, is_chat, own
+from refspec.given import AnyDrafter, as_drafter, is_chat, own
 from refspec.models.chat import Messages
 from refspec.models.drafts import load_draft
 from refspec.models.model import Model, load
@@ -42,6 +43,11 @@ class Engine:
         if options.draft is None:
             return cls(model, None, profile, options)
         return cls(model, model if options.draft == options.model else load_draft(options.draft), profile, options)
+
+    def require_draft(self) -> None:
+        """Raises what is wrong with the draft for this model and rule: once, before the first request."""
+        target, rule = self.model.language_model(), RULES[self.options.verify]
+        checks.before(target, as_drafter(own(self.drafter), target, rule), rule, gamma=0, max_new_tokens=0)
 
     def stream(self, request: Request) -> Run:
         prompt = as_prompt(self.model, request)

@@ -12,7 +12,7 @@ from refspec.cli.engine import Engine
 from refspec.cli.exits import INTERRUPTED, MISTAKE, SUCCESS, complain
 from refspec.cli.output import figures
 from refspec.cli.requests import Request, from_line, read_lines, read_text
-from refspec.errors import BadArgument, VocabularyMismatch
+from refspec.errors import BadArgument, BrokenDrafter
 from refspec.generate import Output, Piece, Run
 from refspec.numeric import whole
 
@@ -52,6 +52,7 @@ def generate_lines(options: argparse.Namespace, defaults: Request) -> int:
     """An answer for each line, in order, printed as it is finished. A bad line is reported and the others go on."""
     whole("batch", options.batch, 1)
     engine, code = Engine.load(options), SUCCESS
+    engine.require_draft()
     asked: dict[int, Asked] = {}
 
     def begin(i: int, where: str, number: int, line: bytes) -> Run:
@@ -62,7 +63,7 @@ def generate_lines(options: argparse.Namespace, defaults: Request) -> int:
     lines = (partial(begin, i, *line) for i, line in enumerate(read_lines(options.jsonl)))
     for i, output in in_order(Batch(lines, options.batch)):
         each = asked.pop(i)
-        if isinstance(output.error, VocabularyMismatch):  # no line can do anything about that
+        if isinstance(output.error, BrokenDrafter):  # no line can do anything about that
             raise output.error
         if output.error is not None:
             complain(f"{each.where}: {output.error}")

@@ -3,7 +3,7 @@
 Exactness is untouched: q depends on the text, through features that are a function of it, and on the tokens drafted so far (N6).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,10 +16,10 @@ from refspec.decoding.draft import Draft, GoOn
 from refspec.decoding.lm import Tokens
 from refspec.decoding.question import Asking, at_once
 from refspec.errors import BadArgument
-from refspec.models.cached_lm import common_prefix
+from refspec.models.cached_lm import OVERFLOW, common_prefix
 from refspec.models.read_once import read_once
 from refspec.models.sampling import Sampling
-from refspec.models.speculator import HasFeatures, bind, spread, text_beside
+from refspec.models.speculator import HasFeatures, bind, distribution, spread, text_beside
 from refspec.models.whose import of_another_name
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import LlamaConfig
@@ -96,19 +96,24 @@ class EagleDrafter:
         self._tokens = tokens
         others = text_beside(tokens, self._always)
         ids = np.concatenate([self._ids, others])
-        stand_in = self.head.stand_in(np.array(tokens[known + 1 :]), features[known : n - 1], self._cache)
+        stand_in, scores = self._guess(tokens[known + 1 :], features[known : n - 1], others)
         while True:
-            frequent = self.head.scores(stand_in)[:, : len(self._ids)]
-            scores = np.concatenate([frequent, self.head.scores_of(stand_in, others)], axis=1)
-            law = self.sampling(scores)[0]
+            law = distribution(scores, self.sampling, self.head)
             laws.append(law)
             sure.append(self.believes(scores).max())
             drafted.append(int(ids[chance.pick(law)]))
             if not go_on(sure):
                 break
-            stand_in = self.head.stand_in(np.array(drafted[-1:]), stand_in, self._cache)
+            stand_in, scores = self._guess(drafted[-1:], stand_in, others)
         self._cache.rollback(n - 1)
         return Draft(tuple(drafted), np.stack([spread(law, ids, self.target.vocab_size) for law in laws]), n)
+
+    @np.errstate(**OVERFLOW)
+    def _guess(self, tokens: Sequence[int], features: Array, others: Array) -> tuple[Array, Array]:
+        """tokens [n], features [n, d] -> the last one's stand-in [1, d], scores [1, w] of what it knows and of the others"""
+        stand_in = self.head.stand_in(np.array(tokens), features, self._cache)
+        frequent = self.head.scores(stand_in)[:, : len(self._ids)]
+        return stand_in, np.concatenate([frequent, self.head.scores_of(stand_in, others)], axis=1)
 
 
 def feeds_heads(target: Any) -> bool:

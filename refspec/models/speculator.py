@@ -4,6 +4,7 @@ Exactness is untouched: the feature is a function of the text, so q depends on t
 nothing else (N6).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +16,9 @@ from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
 from refspec.decoding.optional import optional
-from refspec.errors import BadArgument, BadConfig
+from refspec.errors import BadArgument, BadConfig, BadProbabilities, BrokenDrafter
 from refspec.files import read_json
+from refspec.models.cached_lm import OVERFLOW
 from refspec.models.read_once import read_once
 from refspec.models.sampling import Sampling
 from refspec.models.whose import of_another_name
@@ -108,17 +110,44 @@ class SpeculatorDrafter:
         state = self.speculator.start(features[n - 2 : n - 1])
         rows = []
         for i in range(min(gamma, self.speculator.n_predict)):
-            state, scores = self.speculator.step(i, state, np.array(tokens[-1:]))
-            scores = scores[:, : len(self._ids)]
-            if len(others):
-                scores = np.concatenate([scores, self.speculator.scores_of(state, others)], axis=1)
-            row = self.sampling(scores)[0]
+            state, scores = self._step(i, state, tokens[-1], others)
+            row = distribution(scores, self.sampling, self.speculator)
             tokens += (int(ids[chance.pick(row)]),)
             rows.append(spread(row, ids, self.target.vocab_size))
         return Draft(tokens[n:], np.stack(rows) if rows else None, n)
 
+    @np.errstate(**OVERFLOW)
+    def _step(self, i: int, state: Array, token: int, others: Array) -> tuple[Array, Array]:
+        """-> the next state, scores [1, w] of what the speculator knows and of the others"""
+        state, scores = self.speculator.step(i, state, np.array([token]))
+        scores = scores[:, : len(self._ids)]
+        if len(others):
+            scores = np.concatenate([scores, self.speculator.scores_of(state, others)], axis=1)
+        return state, scores
+
 
 NONE = np.zeros(0, int)
+
+
+def distribution(scores: Array, sampling: Callable[[Array], Array], head: object) -> Array:
+    """scores [1, w] -> [w]. Raises BrokenDrafter, which says whose they are, where they are not finite.
+
+    >>> import numpy as np
+    >>> from refspec.models.sampling import Sampling
+    >>> from refspec.models.speculator import distribution
+    >>> distribution(np.array([[1.0, np.inf]]), Sampling(), "head")
+    Traceback (most recent call last):
+    refspec.errors.BrokenDrafter: the scores of the draft head 'head' hold NaN or infinity: its numbers overflow float64; train it
+    again, or leave it out
+    """
+    try:
+        row: Array = sampling(scores)[0]
+    except BadProbabilities:
+        raise BrokenDrafter(
+            f"the scores of the draft head {short(head, 90)} hold NaN or infinity: its numbers overflow {scores.dtype}; train it "
+            "again, or leave it out"
+        ) from None
+    return row
 
 
 def text_beside(tokens: Tokens, ids: frozenset[int]) -> Array:

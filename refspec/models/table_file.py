@@ -50,7 +50,7 @@ def read_table(folder: str | Path, vocab_size: int, name: str | None = None) -> 
     given = read_json((folder := Path(folder)) / "config.json")
     if found := misfit(folder, given, vocab_size, name):
         raise BadConfig(found)
-    headers = tensor_headers(folder)
+    headers = tensor_headers(folder, "count the table again")
     orders: list[Order] = []
     while f"keys.{len(orders) + 1}" in headers:
         parts = []

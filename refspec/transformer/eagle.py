@@ -32,7 +32,7 @@ from refspec.transformer.config import LlamaConfig
 from refspec.transformer.linear import Linear, linear
 from refspec.transformer.llama import Llama, load_layer
 from refspec.transformer.packed import NewTokens, Packed
-from refspec.transformer.weights import Checkpoint
+from refspec.transformer.weights import OF_A_HEAD, Checkpoint
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def load_eagle(folder: Path, target: Llama) -> Eagle:
     config = target.config
     if found := misfit(folder, read_json(folder / "config.json"), config):
         raise BadConfig(found)
-    checkpoint = Checkpoint(folder, target.dtype)
+    checkpoint = Checkpoint(folder, target.dtype, OF_A_HEAD)
     ids = checkpoint.ids("ids", config.vocab_size)
     d, invariant = config.width, target.row_invariant
     layer = load_layer(config, checkpoint, "layer", row_invariant=invariant)

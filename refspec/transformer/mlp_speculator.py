@@ -39,7 +39,7 @@ from refspec.transformer.config import numbers_read
 from refspec.transformer.keys import Keys
 from refspec.transformer.linear import Linear, linear
 from refspec.transformer.ops import exact_gelu, rms_norm
-from refspec.transformer.weights import Checkpoint
+from refspec.transformer.weights import OF_A_HEAD, Checkpoint
 
 EPS = 1e-6
 
@@ -160,7 +160,7 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
                 f"{folder} is a draft head for another target: its {name} is {given}, and this target's is {needed}; "
                 "train one for it, or leave it out"
             )
-    checkpoint = Checkpoint(folder, network.dtype)
+    checkpoint = Checkpoint(folder, network.dtype, OF_A_HEAD)
     prefix = "speculator." if any(name.startswith("speculator.") for name in checkpoint.headers) else ""
     ids = checkpoint.ids(f"{prefix}ids", config.vocab_size) if config.words < config.vocab_size else None
     if ids is not None and len(ids) != config.words:

@@ -19,6 +19,9 @@ from refspec.transformer.mapping import let_go, mapped
 READ_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 OTHERS = {"F64": "<f8", "I64": "<i8", "I32": "<i4"}  # no weights, but activations and ids
 
+FETCH = "fetch the model again"  # what to do about damage; a head may be one's own
+OF_A_HEAD = "fetch or train the head again"
+
 
 class Header(NamedTuple):
     """Where a tensor lies and what it is: dtype as safetensors names it, shape, file, first byte."""
@@ -29,15 +32,15 @@ class Header(NamedTuple):
     start: int
 
 
-def tensor_headers(folder: Path) -> dict[str, Header]:
-    """Every tensor of the model in `folder`, by name. Reads no weights.
+def tensor_headers(folder: Path, remedy: str = FETCH) -> dict[str, Header]:
+    """Every tensor of the model in `folder`, by name. Reads no weights. remedy: what to do where they are damaged.
 
     Raises ModelNotFound where there are none, BadWeights for damaged files, unsafe shard names and pickles.
     """
     folder = Path(folder)
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if is_there(single, BadWeights):
-        return file_headers(single)
+        return file_headers(single, remedy)
     if not is_there(index, BadWeights):
         pickles = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
         if pickles:
@@ -46,23 +49,23 @@ def tensor_headers(folder: Path) -> dict[str, Header]:
 
     placed = read_json(index).get("weight_map")
     if not isinstance(placed, dict) or not all(isinstance(shard, str) for shard in placed.values()):
-        raise BadWeights(f"{index} has no weight_map from tensors to files; fetch the model again")
+        raise BadWeights(f"{index} has no weight_map from tensors to files; {remedy}")
     shards, present = sorted(set(placed.values())), {path.name for path in folder.iterdir()}
     for shard in shards:  # all names before the first file is opened
         if Path(shard).name != shard or "\\" in shard or not shard.endswith(".safetensors"):
             raise BadWeights(f"{index} names the shard {shard!r}; a shard is a plain *.safetensors file name in the same folder")
         if shard not in present:
-            raise BadWeights(f"{index} names the shard {shard!r}, which is not there; fetch the model again")
+            raise BadWeights(f"{index} names the shard {shard!r}, which is not there; {remedy}")
     headers: dict[str, Header] = {}
     for shard in shards:
-        found = file_headers(folder / shard)
+        found = file_headers(folder / shard, remedy)
         if found.keys() != {name for name, where in placed.items() if where == shard}:
-            raise BadWeights(f"{folder / shard} does not hold the tensors that {index.name} promises; fetch the model again")
+            raise BadWeights(f"{folder / shard} does not hold the tensors that {index.name} promises; {remedy}")
         headers |= found
     return headers
 
 
-def file_headers(path: Path, remedy: str = "fetch the model again") -> dict[str, Header]:
+def file_headers(path: Path, remedy: str = FETCH) -> dict[str, Header]:
     """The tensors of one safetensors file. Raises BadWeights for a file that is truncated, overlong or malformed."""
     from safetensors import SafetensorError, safe_open
 
@@ -96,11 +99,12 @@ def stored(header: Header) -> Array:
 class Checkpoint:
     """The tensors of one model, each to be read once under the name the mathematics calls it by."""
 
-    def __init__(self, folder: Path, dtype: Any = np.float32) -> None:
+    def __init__(self, folder: Path, dtype: Any = np.float32, remedy: str = FETCH) -> None:
         from tqdm import tqdm
 
         self.folder = Path(folder)
-        self.headers = tensor_headers(self.folder)
+        self.headers = tensor_headers(self.folder, remedy)
+        self.remedy = remedy
         self.dtype = np.dtype(dtype)
         self._unread = set(self.headers)
         size = sum(math.prod(header.shape) for header in self.headers.values())
@@ -123,7 +127,7 @@ class Checkpoint:
             raise BadWeights(f"{self.folder}: {name} is {header.dtype}; refspec reads F32, F16 and BF16: convert it")
         tensor: Array = stored(header).astype(self.dtype, copy=False)
         if not np.isfinite(tensor).all():
-            raise BadWeights(f"{self.folder}: {name} holds NaN or infinity; fetch the model again")
+            raise BadWeights(f"{self.folder}: {name} holds NaN or infinity; {self.remedy}")
         let_go(tensor)
         self._unread.discard(name)
         self._progress.update(tensor.size)
