@@ -289,12 +289,13 @@ def run_distill(options: argparse.Namespace) -> None:
     from weights_tools.distill import distill
     from weights_tools.model_folder import load_tokenizer, require_same_vocabulary
     from weights_tools.networks import draft_from_layers, load_network
+    from weights_tools.texts import name_of
 
     if draft:
         require_same_vocabulary(target, draft)
     corpus = encode(read_split(options.corpus), load_tokenizer(target))
     student = load_network(draft) if draft else draft_from_layers(target, options.layers)
-    distill(load_network(target), student, corpus, options.out, run, settings, target_name=target.resolve().name,
+    distill(load_network(target), student, corpus, options.out, run, settings, target_name=name_of(target),
             checkpoint_seconds=options.checkpoint_seconds)  # fmt: skip
 
 
@@ -303,15 +304,9 @@ def run_collect(options: argparse.Namespace) -> None:
     require_folder("out", options.out, {"the target": target})
     require_collection(options.out)
     start_pytorch(options.threads)
-    from refspec.bench.prompts import read
-    from weights_tools.collect import collect
+    from weights_tools.collect import collect, read_prompts
 
-    given = [each.prompt for each in read(str(options.prompts), None)] if options.prompts else []
-    prompts = [each for each in given if isinstance(each, str)]
-    if len(prompts) < len(given):
-        raise BadArgument(f"{options.prompts} has prompts that are ids; to be asked in a chat, each is a text")
-
-    counts = collect(target, options.out, settings, prompts)
+    counts = collect(target, options.out, settings, read_prompts(options.prompts) if options.prompts else [])
     for (kind, temperature), tokens in sorted(counts.items()):
         print(f"{kind:>6} prompts, temperature {temperature:g}: {tokens:,} answer tokens")
 

@@ -24,15 +24,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from refspec.bench.prompts import read
 from refspec.errors import BadArgument, BadTokenizer
 from refspec.files import read_json
 from refspec.models.chat import ChatText
 from refspec.models.model import words
 from refspec.models.tokenizer import Tokenizer
-from weights_tools.checkpoint import replace_atomically
+from weights_tools.checkpoint import fingerprint, replace_atomically
 from weights_tools.outputs import require_collection
 from weights_tools.settings import CollectSettings
-from weights_tools.texts import opened
+from weights_tools.texts import drawable, name_of, numbered, read_text
 from weights_tools.torch_llama import Caches, TorchLlama, load_torch_llama
 
 ANSWERS = ((0.0, 4), (1.0, 3), (0.7, 1))  # temperatures of answers, and how often each of eight
@@ -114,14 +115,15 @@ class Collection:
         self.folder = folder
         about = folder / "collection.json"
         if about.is_file():
-            before = read_json(about)
-            changed = [name for name, value in made_of.items() if before.get(name) != value]
+            before = {"prompts_sha256": made_of["prompts_sha256"]} | read_json(about)  # which those of old do not say
+            changed = [name.removesuffix("_sha256") for name, value in made_of.items() if before.get(name) != value]
             if changed:
-                raise BadArgument(f"{folder} was collected with another {', '.join(changed)}; use the same, or another folder")
+                listed = ", ".join(dict.fromkeys(changed))
+                raise BadArgument(f"{folder} was collected with another {listed}; use the same, or another folder")
         else:
             require_collection(folder)
             replace_atomically(about, lambda path: path.write_text(json.dumps(made_of, indent=2) + "\n"))
-        self.done = {int(path.stem): path for path in folder.glob("[0-9]*.safetensors")}
+        self.done = numbered(folder)
 
     def add(self, text: Text) -> None:
         path = self.folder / f"{text.number:06d}.safetensors"
@@ -130,14 +132,26 @@ class Collection:
         replace_atomically(path, partial(save_file, tensors, metadata=about))
         self.done[text.number] = path
 
-    def counts(self) -> Counter[tuple[str, float]]:
+    def counts(self, vocab_size: int, width: int) -> Counter[tuple[str, float]]:
         """How many answer tokens there are, by kind and temperature."""
         counts: Counter[tuple[str, float]] = Counter()
         for path in self.done.values():
-            with opened(path, "pt") as file:
-                about, n = file.metadata(), file.get_slice("tokens").get_shape()[0]
-            counts[about["kind"], float(about["temperature"])] += n - int(about["answer_start"])
+            text = read_text(path, vocab_size, width, with_features=False)
+            counts[text.kind, text.temperature] += len(text.tokens) - text.answer
         return counts
+
+
+def read_prompts(file: Path) -> list[str]:
+    """The prompts of a JSONL file, each a text to be asked in a chat. Raises BadArgument, with the line."""
+    given = read(str(file), None)
+    for each in given:
+        if not isinstance(each.prompt, str):
+            raise BadArgument(f"{each.where}: the prompt is ids; to be asked in a chat, it is a text")
+        try:
+            each.prompt.encode()
+        except UnicodeEncodeError as error:
+            raise BadArgument(f"{each.where}: the prompt is no text ({error.reason} at character {error.start})") from None
+    return [each.prompt for each in given if isinstance(each.prompt, str)]
 
 
 def collect(target: Path, out: Path, settings: CollectSettings, prompts: Sequence[str] = ()) -> Counter[tuple[str, float]]:
@@ -150,7 +164,7 @@ def collect(target: Path, out: Path, settings: CollectSettings, prompts: Sequenc
     opening = max(len(tokenizer.encode(ChatText(each), special=False)) for each in OPENINGS)
     longest = len(frame.before) + opening + settings.question + len(frame.after) + settings.answer
     if longest > network.config.context:
-        raise BadArgument(f"question and answer take up to {longest} tokens; {target.name} can see {network.config.context}")
+        raise BadArgument(f"question and answer take up to {longest} tokens; {name_of(target)} can see {network.config.context}")
     given = prompts
     prompts = [each for each in given if len(tokenizer.encode(each)) <= settings.question]
     if given and not prompts:
@@ -158,9 +172,11 @@ def collect(target: Path, out: Path, settings: CollectSettings, prompts: Sequenc
     if len(prompts) < len(given):
         print(f"{len(given) - len(prompts)} of {len(given)} prompts are left out: they have more than {settings.question} tokens "
               "(--question)", flush=True)  # fmt: skip
-    collection = Collection(out, {"target": target.name, "seed": settings.seed, "prompts": len(prompts)})
+    made_of = {"target": name_of(target), "seed": settings.seed, "prompts": len(prompts)}
+    collection = Collection(out, made_of | {"prompts_sha256": fingerprint([json.dumps(prompts)])})
     waiting = (n for n in _numbers() if n not in collection.done)
-    counts = collection.counts()
+    vocab_size = drawable(tokenizer, network.config.vocab_size)
+    counts = collection.counts(vocab_size, network.config.width)
     with tqdm(total=settings.tokens, initial=sum(counts.values()), unit=" tokens", smoothing=0.05) as bar:
         while sum(counts.values()) < settings.tokens:
             texts = [begun(next(waiting), tokenizer, frame, prompts, settings.seed) for _ in range(settings.texts)]
@@ -186,6 +202,7 @@ def written(
     prompts: Sequence[str], settings: CollectSettings, longest: int,
 ) -> Iterator[Text]:  # fmt: skip
     """Texts as they are completed; the next one in line takes a finished one's place."""
+    vocab_size = drawable(tokenizer, network.config.vocab_size)
     caches = Caches(network.config, len(texts), longest, network.lm_head.weight.dtype)
     chosen = [-1] * len(texts)  # what each text's last step picked
     short = 0  # answers in a row that were left out
@@ -205,7 +222,7 @@ def written(
         features = network.step(torch.tensor(fed), caches)
         uniforms = [text.rng.random() for text in texts]
         temperatures = [text.question_temperature if text.asking else text.temperature for text in texts]
-        picked = pick(network.lm_head(features), torch.tensor(temperatures), torch.tensor(uniforms)).tolist()
+        picked = pick(network.lm_head(features)[:, :vocab_size], torch.tensor(temperatures), torch.tensor(uniforms)).tolist()
         for i, text in enumerate(texts):
             text.tokens.append(fed[i])
             text.features.append(features[i].clone())

@@ -10,6 +10,7 @@ from weights_tools.acceptance import acceptance, target_contexts, text_contexts
 from weights_tools.corpus import encode, read_split, trigram_loss
 from weights_tools.model_folder import load_gpt2, load_tokenizer, require_same_vocabulary
 from weights_tools.networks import load_network
+from weights_tools.texts import name_of
 from weights_tools.train import held_out_loss
 
 NANOGPT = 1.4697  # nats a character, github.com/karpathy/nanoGPT, README, "quick start", on the same held-out tenth
@@ -35,7 +36,7 @@ def report(corpus_file: Path, target: Path, draft: Path, text_draft: Path) -> st
     for folder, model in models.items():
         size = sum(parameter.numel() for parameter in model.parameters())
         whole, sliding = (held_out_loss(model, corpus, stride=stride) for stride in (None, model.shape.context // 2))
-        lines.append(f"| {folder.name} | {size:,} | {whole:.4f} | {corpus.bits_per_byte(whole):.4f} | "
+        lines.append(f"| {name_of(folder)} | {size:,} | {whole:.4f} | {corpus.bits_per_byte(whole):.4f} | "
                      f"{corpus.bits_per_byte(sliding):.4f} |")  # fmt: skip
     trigram = trigram_loss(corpus.train, corpus.held_out)
     lines += [
@@ -56,5 +57,5 @@ def report(corpus_file: Path, target: Path, draft: Path, text_draft: Path) -> st
         rates = (
             acceptance(network, load_network(folder), windows, skip=skip) for windows, skip in ((written, prompt), (text, 0))
         )
-        lines.append(f"| {folder.name} ({label}) | " + " | ".join(f"{rate:.4f}" for rate in rates) + " |")
+        lines.append(f"| {name_of(folder)} ({label}) | " + " | ".join(f"{rate:.4f}" for rate in rates) + " |")
     return "\n".join(lines) + "\n"

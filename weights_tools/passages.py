@@ -17,7 +17,7 @@ from refspec.transformer.config import read_config
 from weights_tools.checkpoint import replace_atomically
 from weights_tools.collect import Frame
 from weights_tools.settings import PassageSettings
-from weights_tools.texts import opened, paths_of
+from weights_tools.texts import Text, drawable, name_of, paths_of, read_text
 
 # p: the passage; q: the question that one of its answers was given to
 ASKED = (
@@ -32,11 +32,15 @@ PASSAGES = 3  # that an answer can stand in
 
 def write_passages(target: Path, folders: Sequence[Path], out: Path, settings: PassageSettings) -> int:
     """Write JSONL that `collect --prompts` reads; return how many prompts. Raises BadArgument where the texts give none."""
-    tokenizer, ends = words(target, read_config(target).vocab_size)
+    config = read_config(target)
+    tokenizer, ends = words(target, config.vocab_size)
     if tokenizer is None:
         raise BadArgument(f"{target} has no tokenizer, so no prompts can be written")
     frame = Frame.of(tokenizer, ends)
-    pairs = [quoted(path, tokenizer, frame, settings.least) for path in paths_of(folders, target.name)]
+    vocab_size = drawable(tokenizer, config.vocab_size)
+    paths = paths_of(folders, name_of(target))
+    texts = (read_text(path, vocab_size, config.width, with_features=False) for path in paths)
+    pairs = [quoted(text, tokenizer, frame, settings.least) for text in texts]
     answered = [pair for pair in pairs if pair]
     if not answered:
         raise BadArgument(
@@ -55,10 +59,9 @@ def write_passages(target: Path, folders: Sequence[Path], out: Path, settings: P
     return len(prompts)
 
 
-def quoted(path: Path, tokenizer: Tokenizer, frame: Frame, least: int) -> tuple[str, str] | None:
+def quoted(text: Text, tokenizer: Tokenizer, frame: Frame, least: int) -> tuple[str, str] | None:
     """Question and answer of a text; None where one of them is too short to be of use, or too long."""
-    with opened(path, "np") as file:
-        start, tokens = int(file.metadata()["answer_start"]), file.get_tensor("tokens").tolist()
+    start, tokens = text.answer, text.tokens.tolist()
     question = tokenizer.decode(tokens[len(frame.before) : start - len(frame.after)]).strip()
     answer = tokenizer.decode([token for token in tokens[start:] if token not in frame.ends]).strip()
     return (question, answer) if len(tokens) - start >= least and len(question) in QUESTION else None

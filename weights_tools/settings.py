@@ -157,7 +157,7 @@ LOSS = Range("tvd, kl or reverse-kl", lambda value: value in ("tvd", "kl", "reve
 MEANING: dict[str, tuple[str, Range]] = {
     "steps": ("steps, each on one batch", at_least(1)),
     "tokens": ("answer tokens to collect", at_least(1)),
-    "texts": ("texts written at once; memory grows with it", at_least(1)),
+    "texts": ("texts written at once; memory grows with it", between(1, 4096)),
     "question": ("tokens of a question, at most", at_least(1)),
     "answer": ("tokens of an answer, at most", at_least(1)),
     "least": ("what is rarer is left out: answers of fewer tokens, contexts seen fewer times", at_least(1)),

@@ -21,7 +21,7 @@ from refspec.models.table_file import write_table
 from weights_tools.checkpoint import replace_atomically
 from weights_tools.outputs import require_table
 from weights_tools.settings import TableSettings
-from weights_tools.texts import opened, paths_of
+from weights_tools.texts import Text, drawable, name_of, paths_of, read_text
 from weights_tools.torch_llama import load_torch_llama
 
 LIKELIEST = 4  # one is nearly as good, eight are no better
@@ -30,16 +30,16 @@ LIKELIEST = 4  # one is nearly as good, eight are no better
 def count_table(target: Path, folders: Sequence[Path], out: Path, settings: TableSettings) -> tuple[Table, int]:
     """Write the table to the folder `out`; return it and how many tokens were counted."""
     require_table(out)
-    paths = paths_of(folders, target.name)
+    paths = paths_of(folders, name_of(target))
     if not paths:
         raise BadArgument(f"{', '.join(map(str, folders))}: no texts; `collect` some first")
-    head = load_torch_llama(target).lm_head.weight
+    network = load_torch_llama(target)
+    tokenizer, _ = words(target, network.config.vocab_size)
+    vocab_size = drawable(tokenizer, network.config.vocab_size)
+    head = network.lm_head.weight[:vocab_size]
     texts = []
     for path in tqdm(paths, desc="texts", mininterval=1.0, disable=None):
-        with opened(path, "pt") as file:
-            texts.append(written(file.get_tensor("tokens"), file.get_tensor("features"), head))
-    tokenizer, _ = words(target, 1 << 31)
-    vocab_size = max(tokenizer.token_map.values()) + 1 if tokenizer else len(head)
+        texts.append(written(read_text(path, vocab_size, network.config.width), head))
     table = count(texts, orders=settings.orders, vocab_size=vocab_size, least=settings.least)
     counted = sum(len(text.tokens) for text in texts)
     if not any(len(order.keys) for order in table.orders):
@@ -47,16 +47,17 @@ def count_table(target: Path, folders: Sequence[Path], out: Path, settings: Tabl
         raise BadArgument(f"least is {settings.least}, and of {counted} tokens none came more than {most} times, so that nothing "
                           f"would be kept; give {most} or less, or more text")  # fmt: skip
     with TemporaryDirectory() as scratch:
-        write_table(Path(scratch), table, {"target": target.name, "texts": len(texts), "tokens": counted})
+        write_table(Path(scratch), table, {"target": name_of(target), "texts": len(texts), "tokens": counted})
         for path in sorted(Path(scratch).iterdir()):  # config.json first, by which a folder is known as that of a table
             replace_atomically(out / path.name, partial(shutil.copyfile, path))
     return table, counted
 
 
 @torch.no_grad()
-def written(tokens: Tensor, features: Tensor, head: Tensor) -> Written:
-    """tokens [n] or [n + 1], features [n, d], head [v, d]"""
+def written(text: Text, head: Tensor) -> Written:
+    """head [v, d]"""
+    features = text.features
     logits = features.to(head.dtype) @ head.T
     largest, likely = logits.topk(min(LIKELIEST, len(head)), dim=-1)
     probs = (largest.float() - logits.float().logsumexp(-1, keepdim=True)).exp()
-    return Written(tokens[: len(features)].numpy().astype(np.int64), likely.numpy(), probs.double().numpy())
+    return Written(text.tokens[: len(features)].numpy(), likely.numpy(), probs.double().numpy())

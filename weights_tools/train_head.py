@@ -10,7 +10,6 @@ first guess alone, which costs a third of three: the deeper ones start from what
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from refspec.errors import BadArgument
 from refspec.files import read_json
+from refspec.models.model import words
 from refspec.transformer.config import LlamaConfig
 from refspec.transformer.weights import Checkpoint
 from weights_tools.checkpoint import fingerprint, replace_atomically
@@ -31,45 +31,27 @@ from weights_tools.optimiser import descend, optimisers
 from weights_tools.outputs import claim
 from weights_tools.run_log import Row
 from weights_tools.settings import HeadSettings
-from weights_tools.texts import opened, paths_of
+from weights_tools.texts import Text, drawable, name_of, paths_of, read_text
 from weights_tools.torch_llama import load_torch_llama
 from weights_tools.training_loop import Task, repeat
 
 DEEPER = 0.8  # weight of a depth beside the one before it
 
 
-@dataclass(frozen=True)
-class Read:
-    """A text of a collection. tokens [n] or [n + 1], features [n, d] in bfloat16; the answer begins at token `answer`."""
-
-    tokens: Tensor
-    features: Tensor
-    answer: int
-    greedy: bool
-    number: int  # in its collection
-
-
-def read_texts(folders: Sequence[Path], target: str) -> list[Read]:
+def read_texts(folders: Sequence[Path], target: str, vocab_size: int, width: int) -> list[Text]:
     paths = paths_of(folders, target)
     if len(paths) < 20:
         raise BadArgument(f"{', '.join(map(str, folders))}: {len(paths)} texts, and at least 20 are needed; collect more")
-    texts = []
-    for path in paths:
-        with opened(path, "pt") as file:
-            about = file.metadata()
-            features = file.get_tensor("features")
-            tokens = file.get_tensor("tokens").long()[: len(features) + 1]
-        texts.append(Read(tokens, features, int(about["answer_start"]), float(about["temperature"]) == 0, int(path.stem)))
-    return texts
+    return [read_text(path, vocab_size, width) for path in paths]
 
 
-def identity(texts: Sequence[Read]) -> str:
+def identity(texts: Sequence[Text]) -> str:
     """The same for the same texts in the same order, wherever they lie. Their features follow from their tokens."""
-    told = ([text.number, text.answer, int(text.greedy), len(text.features), *text.tokens.tolist()] for text in texts)
+    told = ([text.number, text.answer, int(text.temperature == 0), len(text.features), *text.tokens.tolist()] for text in texts)
     return fingerprint(np.array(each, np.int64).tobytes() for each in told)
 
 
-def frequent(texts: Sequence[Read], count: int, vocab: int) -> Tensor:
+def frequent(texts: Sequence[Text], count: int, vocab: int) -> Tensor:
     """[w] ids, ascending: those that answers hold most often, filled up with the lowest ones."""
     said: Counter[int] = Counter()
     for text in texts:
@@ -91,7 +73,7 @@ def first_places(said: Tensor, frequent: int, tokens: Tensor) -> Tensor:
     return torch.cat([torch.zeros(frequent, dtype=places.dtype), places])
 
 
-def batch(texts: Sequence[Read], rows: int) -> tuple[Tensor, Tensor, Tensor]:
+def batch(texts: Sequence[Text], rows: int) -> tuple[Tensor, Tensor, Tensor]:
     """tokens [b, n + 1] and features [b, n + 1, d], filled up with zeros, and which rows [b, n] from `rows` on have a target."""
     n = max(len(text.features) for text in texts) - 1
     tokens = torch.zeros(len(texts), n + 1, dtype=torch.long)
@@ -104,7 +86,7 @@ def batch(texts: Sequence[Read], rows: int) -> tuple[Tensor, Tensor, Tensor]:
     return tokens, features, counts
 
 
-def common_start(texts: Sequence[Read]) -> int:
+def common_start(texts: Sequence[Text]) -> int:
     """How many tokens all texts begin with alike: those of the chat template."""
     first, n = texts[0].tokens, min(len(text.tokens) for text in texts)
     same = torch.stack([text.tokens[:n] == first[:n] for text in texts]).all(0)
@@ -118,21 +100,23 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     start: the folder of a head that is trained further, in place of a linear guess.
     """
     claim(out, run)
-    texts = read_texts(text_folders, target_folder.name)
-    target = load_torch_llama(target_folder)
+    target, name = load_torch_llama(target_folder), name_of(target_folder)
+    tokenizer, _ = words(target_folder, target.config.vocab_size)
+    vocab_size = drawable(tokenizer, target.config.vocab_size)
+    texts = read_texts(text_folders, name, vocab_size, target.config.width)
     # by its number: what was held out stays so where a head is trained further on a collection that grew
-    held_out = [text for text in texts if text.greedy and text.number % settings.held_out == 0]
+    held_out = [text for text in texts if text.temperature == 0 and text.number % settings.held_out == 0]
     learned = sorted((text for text in texts if text.number % settings.held_out), key=lambda text: len(text.tokens))
     if not held_out:
         raise BadArgument(f"of {len(texts)} texts no greedy one is held out; collect more, or lower --held-out")
-    ids = frequent(learned, settings.words, target.config.vocab_size)
+    ids = frequent(learned, settings.words, vocab_size)
     computed = torch.bfloat16 if settings.bfloat16 else torch.float32
     embedding = target.model.embed_tokens.weight.to(computed)
-    head = target.lm_head.weight.to(computed)
+    head = target.lm_head.weight[:vocab_size].to(computed)
     skip = max(0, common_start(texts) - 2)
     module = build(settings.kind, target.config, settings.depths)
     if start:
-        go_on_from(start, target_folder.name, module)
+        go_on_from(start, name, module)
     else:
         few = learned[:: max(1, len(learned) // 1000)]
         embedded = [embedding[text.tokens[1 : len(text.features)]] for text in few]
@@ -140,7 +124,7 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
     made_of = {"texts": len(learned), "tokens": sum(len(text.tokens) for text in learned)}
     parts = optimisers(module, lr=settings.lr, weight_decay=settings.weight_decay, dtype=computed)
 
-    def guesses(part: Sequence[Read], depths: int, first: int) -> tuple[list[Tensor], Tensor, Tensor]:
+    def guesses(part: Sequence[Text], depths: int, first: int) -> tuple[list[Tensor], Tensor, Tensor]:
         tokens, features, counts = batch(part, first)
         with torch.autocast("cpu", torch.bfloat16, enabled=bool(settings.bfloat16)):
             stand_ins = module.unrolled(embedding[tokens[:, 1:]], features[:, :-1].to(computed), depths)
@@ -178,14 +162,14 @@ def train_head(target_folder: Path, text_folders: Sequence[Path], out: Path, run
 
     def save() -> None:
         if isinstance(module, Mlp):
-            write_factored(out, module, ids, target_folder.name, target.config.vocab_size)
+            write_factored(out, module, ids, name, target.config.vocab_size)
         else:
-            write_eagle(out, module, ids, target_folder.name, target.config, made_of)
+            write_eagle(out, module, ids, name, target.config, made_of)
 
     if settings.depths > 1 and settings.steps - 1 < settings.shallow * settings.steps:
         print(f"all {settings.steps} steps train the first guess alone; lower --shallow, or give more --steps", flush=True)
     task = Task("step", settings.steps, module, parts, learn, evaluate, measure="tokens_a_call", sign=1, save=save, newest=0.05,
-                given=start is not None, out=out, of={"target": target_folder.name, "texts": identity(texts)})  # fmt: skip
+                given=start is not None, out=out, of={"target": name, "texts": identity(texts)})  # fmt: skip
     before = evaluate()
     print("before training:", {name: round(value, 4) for name, value in before.items()}, flush=True)
     return repeat(task, settings, run, start=before, checkpoint_seconds=checkpoint_seconds)
@@ -207,7 +191,7 @@ def go_on_from(folder: Path, target: str, module: Any) -> None:
         tensor.copy_(torch.from_numpy(checkpoint.read(name, *tensor.shape)))
 
 
-def chain(texts: Sequence[Read], guesses: Any, head: Tensor, ids: Tensor, depths: int) -> Row:
+def chain(texts: Sequence[Text], guesses: Any, head: Tensor, ids: Tensor, depths: int) -> Row:
     """Greedy: how often guess s is right where those before it were, from every token of the answers."""
     reached, right = torch.zeros(depths), torch.zeros(depths)
     for text in texts:

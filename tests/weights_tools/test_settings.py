@@ -24,7 +24,8 @@ from weights_tools.settings import (
 WHOLE = (1, 2, 10**6), (0, -1, math.inf, math.nan)
 ALLOWED_AND_NOT: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     **dict.fromkeys("steps rounds layers width heads context sequences passes batch evaluate_every patience".split(), WHOLE),
-    **dict.fromkeys("tokens texts question answer least passages shortest".split(), WHOLE),
+    **dict.fromkeys("tokens question answer least passages shortest".split(), WHOLE),
+    "texts": ((1, 4096), (0, 4097, math.nan)),
     "longest": ((2, 10**6), (1, math.nan)),
     "words": ((2, 10**6), (1, math.nan)),
     "orders": ((1, 8), (0, 9)),
