@@ -316,7 +316,7 @@ def stream(
     stop_ids, stop_texts = as_stop(stop, model, chat=is_chat(prompt) or isinstance(prompt, ChatText))
     drafting = as_drafter(drafter, target, verify)
     if gamma == "auto":
-        profile = profile or profile_for(model)
+        profile = profile_for(model) if profile is None else profile
         drafting, gamma = AdaptiveDrafter(drafting, profile), len(profile.verify) - 1
     else:
         profile = None  # nothing is chosen by it

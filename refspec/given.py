@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from refspec.brief import short
-from refspec.decoding.draft import Draft, Drafter
+from refspec.decoding.draft import Draft, Drafter, is_drafter, require_drafter
 from refspec.decoding.draft.coupled import CoupledDrafter
 from refspec.decoding.draft.held import held
 from refspec.decoding.draft.model import ModelDrafter
@@ -69,18 +69,17 @@ def as_drafter(given: AnyDrafter, target: LanguageModel, verify: Rule) -> Drafte
     if isinstance(given, Model):
         given = drafting(given, target)
     made: Any = given
-    if isinstance(made, type) and hasattr(made, "propose"):
-        made = made() if stands_alone(made) else made(target)
-    elif not hasattr(made, "propose") and hasattr(made, "probs"):
+    if isinstance(made, type):
+        made = made_from(made, target) if hasattr(made, "propose") else made
+    elif not is_drafter(made) and hasattr(made, "probs"):
         made = CoupledDrafter(made) if verify is coupled else ModelDrafter(made)
-    elif not hasattr(made, "propose") and not isinstance(made, type) and callable(made):
-        made = made(target)
+    elif not is_drafter(made) and callable(made):
+        made = made_from(made, target)
+    require_drafter(made, DRAFTERS)
     for each in held(made):
         reads = each.target if isinstance(each, EagleDrafter | SpeculatorDrafter) else None
         if isinstance(reads, CachedLM) and reads is not target:
             raise BadArgument("a head reads the features of one target, and this one is another's; give the head's folder")
-    if isinstance(made, type) or not hasattr(made, "propose"):
-        raise BadArgument(f"the drafter is {short(given)}; give {DRAFTERS}")
     return made
 
 
@@ -89,7 +88,7 @@ def own(given: AnyDrafter) -> AnyDrafter:
 
     Raises BadArgument for one that cannot be copied.
     """
-    if isinstance(given, type) or not hasattr(given, "propose"):
+    if not is_drafter(given):
         return own_model(given) if hasattr(given, "probs") else given
     model = optional(given, "language_model")
     try:
@@ -117,12 +116,31 @@ def drafting(model: Model, target: LanguageModel) -> LanguageModel:
     return model.language_model(optional(target, "sampling"))
 
 
-def stands_alone(kind: type) -> bool:
-    """Whether the class needs no argument."""
-    return all(
-        parameter.default is not parameter.empty or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        for parameter in inspect.signature(kind).parameters.values()
-    )
+def made_from(make: Callable[..., Any], target: LanguageModel) -> Any:
+    """A class that needs nothing is made so; any other, and a function, is given the target.
+
+    Raises BadArgument where it needs more.
+    """
+    if isinstance(make, type) and takes(make):
+        return make()
+    if not takes(make, target):
+        name = getattr(make, "__name__", type(make).__name__)
+        raise BadArgument(
+            f"{name} cannot be made from the target alone: it takes {inspect.signature(make)}; give a drafter, or a function "
+            "from the target to one"
+        )
+    return make(target)
+
+
+def takes(make: Callable[..., Any], *given: Any) -> bool:
+    """Whether it can be called so, as far as it tells."""
+    try:
+        inspect.signature(make).bind(*given)
+    except TypeError:
+        return False
+    except ValueError:  # some that are written in C do not tell
+        pass
+    return True
 
 
 class NoDrafter:

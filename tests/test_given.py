@@ -3,15 +3,23 @@
 import inspect
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import refspec
 from refspec.compose import fed_by
-from refspec.errors import BadArgument, ModelNotFound
+from refspec.decoding.draft.recycling import RecyclingDrafter
+from refspec.decoding.draft.several import Several
+from refspec.errors import BadArgument, BadProfile, BadWeights, ModelNotFound, attempted
+from refspec.models.drafts import best_for
+from refspec.models.eagle_drafter import EagleDrafter
 from refspec.models.home import find
+from refspec.models.speculator import SpeculatorDrafter
 
 HALF = Fraction(1, 2)
 TABLE = refspec.TableLM({(): [0.5, 0.5], (0,): [0.25, 0.75]})
@@ -124,6 +132,85 @@ def test_what_is_no_model_is_refused(model: Any) -> None:
 def test_what_is_no_drafter_is_refused(drafter: Any) -> None:
     with pytest.raises(BadArgument, match=r"the drafter is .*; give a Drafter, its class, a Model or its name"):
         refspec.speculative(TABLE, drafter, (), gamma=1, max_new_tokens=1, chance=refspec.Seeded(0))
+
+
+PROFILE = refspec.Profile((1, 1.1), 0)
+LOOKUP = refspec.NgramDrafter()
+NOT_DRAFTERS: list[Any] = [
+    None,
+    7,
+    "tiny-draft",
+    Path("tiny-draft"),
+    refspec.NgramDrafter,
+    refspec.ModelDrafter,
+    TABLE,
+    dict,
+    [LOOKUP],
+]
+
+
+@pytest.mark.parametrize("other", NOT_DRAFTERS, ids=str)
+def test_what_holds_drafters_holds_nothing_else(other: Any) -> None:
+    for ask in (
+        lambda: Several(other),
+        lambda: Several(LOOKUP, other),
+        lambda: refspec.AdaptiveDrafter(other, PROFILE),
+        lambda: refspec.generate(TABLE, (0,), drafter=lambda _: other),
+    ):
+        with pytest.raises(BadArgument, match=r"the drafter is .*; give "):
+            ask()
+
+
+DRAFTER_CLASSES = [
+    EagleDrafter, SpeculatorDrafter, refspec.AdaptiveDrafter, Several, RecyclingDrafter, refspec.NgramDrafter,
+    refspec.ModelDrafter,
+    refspec.CoupledDrafter,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DRAFTER_CLASSES)
+def test_a_class_or_a_function_that_needs_more_than_the_target_is_refused(kind: Any) -> None:
+    """Every class of drafters is made, or told of in one line; so is a function."""
+    outcome = attempted(lambda: refspec.generate(TABLE, (0,), drafter=kind, max_new_tokens=3))
+    assert isinstance(outcome, BadArgument | refspec.Output)
+    for function in (lambda: LOOKUP, lambda target, more: LOOKUP):
+        with pytest.raises(BadArgument, match=r"<lambda> cannot be made from the target alone: it takes \("):
+            refspec.generate(TABLE, (0,), drafter=function)
+
+
+def test_a_part_of_the_wrong_kind_is_named() -> None:
+    for ask, message in (
+        (lambda: refspec.generate(TABLE, (0,), drafter=EagleDrafter), r"EagleDrafter cannot be made from the target alone"),
+        (lambda: refspec.AdaptiveDrafter(LOOKUP, None), "profile is None; give a refspec.Profile"),
+        (lambda: refspec.generate(TABLE, (0,), gamma="auto", profile="x"), "profile is 'x'; give a refspec.Profile"),
+        (lambda: refspec.generate(TABLE, (0,), gamma="auto", profile=""), "profile is ''; give a refspec.Profile"),
+        (lambda: refspec.NgramDrafter(table="tab"), "table is 'tab'; give a Table, or the folder of one as the drafter"),
+        (lambda: best_for("tiny-target"), r"'tiny-target' is none: give model.language_model\(\)"),
+    ):
+        with pytest.raises(BadArgument, match=message):
+            ask()  # type: ignore[no-untyped-call]
+
+
+costs = st.none() | st.text(max_size=2) | st.booleans() | st.floats() | st.integers(-1, 3) | st.fractions()
+
+
+@given(
+    st.dictionaries(st.sampled_from(["verify", "draft", "far", "contexts", "gb_per_second", "heads"]), costs | st.lists(costs))
+)
+def test_a_profile_of_anything_is_one_or_is_refused(fields: dict[str, Any]) -> None:
+    """And one that is made works."""
+    profile = attempted(lambda: refspec.Profile(**{"verify": (1, 1.1), "draft": 0.1, **fields}))
+    assert isinstance(profile, BadProfile | refspec.Profile)
+    if isinstance(profile, refspec.Profile):
+        assert profile.behind(100)
+        assert profile.digest
+
+
+def test_a_head_that_knows_only_what_pads_is_refused() -> None:
+    for kind in (EagleDrafter, SpeculatorDrafter):
+        head = SimpleNamespace(ids=np.array([3, 4]), new_cache=lambda: None)
+        with pytest.raises(BadWeights, match="knows only ids that pad the vocabulary, whose tokens are 0 to 1; train it again"):
+            kind(head, TABLE)  # type: ignore[arg-type]
 
 
 def test_a_name_that_nothing_has_says_which_names_there_are(target: refspec.Model) -> None:

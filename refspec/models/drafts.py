@@ -60,17 +60,22 @@ def load_draft(name: str | Path, *, row_invariant: bool = False) -> Model | Call
 
 
 def best_for(target: LanguageModel) -> Drafter:
-    """What `auto` stands for. Raises BadArgument for a Model: a head reads the features of the one cache that a text has.
+    """What `auto` stands for.
+
+    Raises BadArgument for a Model or a name: a head reads the features of the one cache that a text has.
 
     >>> import refspec
     >>> from refspec.models.drafts import best_for
     >>> best_for(refspec.load("tiny-target").language_model())
     NgramDrafter(longest=8, shortest=1)
     """
-    if isinstance(target, Model):
+    if isinstance(target, Model) or not hasattr(target, "probs"):
+        what = (
+            f"{short(target.name)} is a model, which may have many" if isinstance(target, Model) else f"{short(target)} is none"
+        )
         raise BadArgument(
-            f"auto is made for the cache that a text is decoded with, and {short(target.name)} is a model, which may have many: "
-            'give model.language_model(), or drafter="auto" to generate'
+            f"auto is made for the cache that a text is decoded with, and {what}: give model.language_model(), or "
+            'drafter="auto" to generate'
         )
     made: dict[str, Drafter] = {}
     for folder in map(home.embedded, home.EMBEDDED_DRAFTS):

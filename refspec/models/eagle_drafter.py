@@ -19,7 +19,7 @@ from refspec.errors import BadArgument
 from refspec.models.cached_lm import OVERFLOW, common_prefix
 from refspec.models.read_once import read_once
 from refspec.models.sampling import Sampling
-from refspec.models.speculator import HasFeatures, bind, distribution, spread, text_beside
+from refspec.models.speculator import HasFeatures, bind, can_say, distribution, spread, text_beside
 from refspec.models.whose import of_another_name
 from refspec.transformer.cache import KVCache
 from refspec.transformer.config import LlamaConfig
@@ -54,7 +54,7 @@ class EagleDrafter:
         self.target = target
         self.sampling = sampling or Sampling()
         self.believes = Sampling() if sampling is None or isinstance(sampling, Sampling) else sampling
-        self._ids = head.ids[head.ids < target.vocab_size]  # what only pads the vocabulary is never said (N12)
+        self._ids = can_say(head.ids, target.vocab_size)
         self._always = frozenset(self._ids.tolist())
         self._cache = head.new_cache()
         self._tokens: Tokens = ()  # row j of the cache is of tokens[: j + 2]

@@ -16,7 +16,7 @@ from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.lm import Tokens
 from refspec.decoding.optional import optional
-from refspec.errors import BadArgument, BadConfig, BadProbabilities, BrokenDrafter
+from refspec.errors import BadArgument, BadConfig, BadProbabilities, BadWeights, BrokenDrafter
 from refspec.files import read_json
 from refspec.models.cached_lm import OVERFLOW
 from refspec.models.read_once import read_once
@@ -84,8 +84,7 @@ class SpeculatorDrafter:
         self.speculator = speculator
         self.target = target
         self.sampling = sampling or optional(target, "sampling") or Sampling()
-        ids = speculator.ids
-        self._ids = np.arange(target.vocab_size) if ids is None else ids[ids < target.vocab_size]  # what only pads is never said
+        self._ids = can_say(speculator.ids, target.vocab_size)
         self._always = frozenset(self._ids.tolist())
 
     def __repr__(self) -> str:
@@ -127,6 +126,25 @@ class SpeculatorDrafter:
 
 
 NONE = np.zeros(0, int)
+
+
+def can_say(ids: Array | None, vocab_size: int) -> Array:
+    """Of the ids that a head knows, None for all, those of tokens: what only pads the vocabulary is never said (N12).
+
+    Raises BadWeights where nothing is left.
+
+    >>> import numpy as np
+    >>> from refspec.models.speculator import can_say
+    >>> can_say(np.array([1, 7]), 5).tolist(), can_say(None, 3).tolist()
+    ([1], [0, 1, 2])
+    """
+    known: Array = np.arange(vocab_size) if ids is None else ids[ids < vocab_size]
+    if not len(known):
+        raise BadWeights(
+            f"the draft head knows only ids that pad the vocabulary, whose tokens are 0 to {vocab_size - 1}; train it again, or "
+            "leave it out"
+        )
+    return known
 
 
 def distribution(scores: Array, sampling: Callable[[Array], Array], head: object) -> Array:

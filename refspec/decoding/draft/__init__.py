@@ -7,12 +7,12 @@ from typing import Protocol
 import numpy as np
 
 from refspec.arrays import Array
-from refspec.brief import by_fields
+from refspec.brief import by_fields, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.lm import LanguageModel, Tokens
 from refspec.decoding.optional import optional, says
 from refspec.decoding.question import Asking
-from refspec.errors import BrokenDrafter
+from refspec.errors import BadArgument, BrokenDrafter
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,29 @@ class Drafter(Protocol):
     """
 
     def propose(self, tokens: Tokens, gamma: int, chance: Chance) -> Draft: ...
+
+
+def is_drafter(given: object) -> bool:
+    """Whether it can propose: an object, not its class.
+
+    >>> import refspec
+    >>> from refspec.decoding.draft import is_drafter
+    >>> is_drafter(refspec.NgramDrafter()), is_drafter(refspec.NgramDrafter), is_drafter("tiny-draft")
+    (True, False, False)
+    """
+    return not isinstance(given, type) and callable(getattr(given, "propose", None))
+
+
+def require_drafter(given: object, allowed: str = "an object with `propose`, such as refspec.NgramDrafter()") -> None:
+    """Raises BadArgument for what is no drafter. allowed: what is one.
+
+    >>> from refspec.decoding.draft import require_drafter
+    >>> require_drafter("tiny-draft")
+    Traceback (most recent call last):
+    refspec.errors.BadArgument: the drafter is 'tiny-draft'; give an object with `propose`, such as refspec.NgramDrafter()
+    """
+    if not is_drafter(given):
+        raise BadArgument(f"the drafter is {short(given)}; give {allowed}")
 
 
 GoOn = Callable[[Sequence[float]], bool]  # given the chance of each guess so far to be accepted: does one more pay?

@@ -7,7 +7,7 @@ from typing import Any
 
 from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
-from refspec.decoding.draft import Draft, Drafter, cost_of, drafting
+from refspec.decoding.draft import Draft, Drafter, cost_of, drafting, require_drafter
 from refspec.decoding.draft.company import Company
 from refspec.decoding.draft.profile import Profile, of_rows
 from refspec.decoding.draft.shares import Shares
@@ -15,6 +15,7 @@ from refspec.decoding.draft.state import state_of
 from refspec.decoding.lm import Tokens
 from refspec.decoding.optional import optional
 from refspec.decoding.question import Asking, at_once
+from refspec.errors import BadArgument
 
 
 class AdaptiveDrafter:
@@ -37,6 +38,9 @@ class AdaptiveDrafter:
     START = 10.0  # the rate starts as if after so many plain steps
 
     def __init__(self, drafter: Drafter, profile: Profile) -> None:
+        require_drafter(drafter)
+        if not isinstance(profile, Profile):
+            raise BadArgument(f"profile is {short(profile)}; give a refspec.Profile, such as Profile.load makes of a file")
         self.drafter = drafter
         self.profile = profile
         self.draft_cost = profile.draft if optional(drafter, "language_model") is not None else 0.0

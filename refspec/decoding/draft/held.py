@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from refspec.decoding.draft import is_drafter
 from refspec.decoding.optional import optional
 
 
@@ -28,7 +29,7 @@ def held(drafter: Any) -> Iterator[Any]:
         yield each
         for part in getattr(each, "__dict__", {}).values():
             inside = part.values() if isinstance(part, Mapping) else part if isinstance(part, list | tuple) else (part,)
-            waiting += [one for one in inside if hasattr(one, "propose") and not isinstance(one, type)]
+            waiting += [one for one in inside if is_drafter(one)]
 
 
 def forget_texts(target: Any, drafter: Any = None) -> None:

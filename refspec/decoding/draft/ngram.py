@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from refspec.brief import brief
+from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
 from refspec.decoding.draft import Draft
 from refspec.decoding.draft.table import Table
 from refspec.decoding.lm import Tokens
+from refspec.errors import BadArgument
 from refspec.numeric import whole
 
 
@@ -44,6 +45,8 @@ class NgramDrafter:
     def __init__(self, longest: int = 8, shortest: int = 1, table: Table | None = None) -> None:
         whole("shortest", shortest, 1)
         whole("longest", longest, shortest, ": not below shortest")
+        if table is not None and not callable(getattr(table, "guess", None)):
+            raise BadArgument(f"table is {short(table)}; give a Table, or the folder of one as the drafter")
         self.longest = longest
         self.shortest = shortest
         self.table = table

@@ -5,14 +5,17 @@ A stored profile and never a live timing, so that seed and profile fix the text 
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from pathlib import Path
 
-from refspec.brief import by_fields
+from refspec.brief import by_fields, short
 from refspec.errors import BadProfile
 from refspec.files import is_there, read_text, strict_json
 
+MOST = sys.float_info.max
 EMBEDDED = Path(__file__).parents[2] / "embedded" / "profiles"
 
 
@@ -42,19 +45,26 @@ class Profile:
     __repr__ = by_fields
 
     def __post_init__(self) -> None:
-        if not self.verify or self.verify[0] != 1 or not all(0 < cost < float("inf") for cost in self.verify):
+        for name in ("verify", "far", "contexts", "gb_per_second"):
+            given = getattr(self, name)
+            if not (isinstance(given, list | tuple) and all(map(is_number, given))):
+                raise BadProfile(f"{name} is {short(given)}; give a list of numbers")
+        if not self.verify or self.verify[0] != 1 or not all(0 < cost <= MOST for cost in self.verify):
             raise BadProfile(
                 f"verify is {list(self.verify)}; it holds the cost of drafting 0, 1, ... tokens, the first of them 1"
             )
         if self.far and (len(self.far), self.far[0]) != (len(self.verify), 1):
             raise BadProfile(f"far is {list(self.far)}; it is as long as verify, {len(self.verify)}, and begins with 1")
-        if not all(0 < cost < float("inf") for cost in self.far):
+        if not all(0 < cost <= MOST for cost in self.far):
             raise BadProfile(f"far is {list(self.far)}; its costs are above 0 and finite")
+        if not all(isinstance(each, Integral) for each in self.contexts):
+            raise BadProfile(f"contexts is {short(self.contexts)}; give whole numbers of tokens")
         if self.far and not (len(self.contexts) == 2 and 0 <= self.contexts[0] < self.contexts[1]):
             raise BadProfile(f"contexts is {list(self.contexts)}; beside far it holds two lengths of text, the shorter first")
         for name in ("draft", "heads"):
-            if not 0 <= (cost := getattr(self, name)) < float("inf"):
-                raise BadProfile(f"{name} is {cost}; it is the cost of one drafted token, at least 0")
+            cost = getattr(self, name)
+            if not (is_number(cost) and 0 <= cost <= MOST):
+                raise BadProfile(f"{name} is {short(cost)}; it is the cost of one drafted token, at least 0")
 
     def behind(self, tokens: int) -> tuple[float, ...]:
         """v(gamma) in a text of so many tokens: on the line between the two lengths measured, flat beyond them.
@@ -115,6 +125,11 @@ class Profile:
     def embedded(cls, few_rows_are_cheap: bool) -> "Profile":
         """The one inside the package for machines whose BLAS multiplies a few rows at the cost of one, or for the others."""
         return cls.load(EMBEDDED / ("avx512.json" if few_rows_are_cheap else "other.json"))
+
+
+def is_number(value: object) -> bool:
+    """One of Python or NumPy, or a Fraction."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def of_rows(verify: Sequence[float], rows: int) -> float:

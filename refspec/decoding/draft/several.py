@@ -14,7 +14,7 @@ from typing import Any
 from refspec.arrays import Array
 from refspec.brief import brief, short
 from refspec.decoding.chance import Chance
-from refspec.decoding.draft import Draft, Drafter, GoOn, cost_of, drafting
+from refspec.decoding.draft import Draft, Drafter, GoOn, cost_of, drafting, require_drafter
 from refspec.decoding.draft.shares import Shares
 from refspec.decoding.draft.state import state_of
 from refspec.decoding.lm import Tokens
@@ -42,6 +42,8 @@ class Several:
     def __init__(self, *drafters: Drafter, draft_cost: float = 0.1) -> None:
         if not drafters:
             raise BadArgument("no drafters were given; give at least one")
+        for each in drafters:
+            require_drafter(each)
         number("draft_cost", draft_cost, lambda c: 0 <= c < math.inf, "a cost in plain decode steps, at least 0 and finite")
         self.drafters = drafters
         self.draft_cost = draft_cost
