@@ -69,7 +69,8 @@ def distill(target: Network, draft: Network, corpus: Corpus, out: Path, run: Pat
             target_name: str = "", checkpoint_seconds: float = 120.0) -> dict[str, float]:  # fmt: skip
     """Distil, or go on distilling, and return acceptance on the two evaluation sets, before and after.
 
-    The best weights so far, by acceptance on what the target writes, are always in `out`; the rest is in `run`.
+    The best weights so far, by acceptance on what the target writes, are always in `out`; the rest is in `run`. `target_name`: by
+    which a run knows its target when it goes on.
     """
     n = settings.length
     if n > (most := min(target.context, draft.context)):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from refspec.errors import BadArgument
 from weights_tools.staging import staged
 
 
@@ -26,6 +27,21 @@ def test_a_newer_folder_replaces_the_older_one(tmp_path: Path) -> None:
         with staged(folder) as (model, _):
             (model / text).write_text(text)
     assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_a_file_is_left_alone_and_a_link_is_followed(tmp_path: Path) -> None:
+    file, link, elsewhere = tmp_path / "file", tmp_path / "link", tmp_path / "disk" / "m"
+    file.write_text("mine")
+    with pytest.raises(BadArgument, match="file, which is no folder; give a folder to write to"), staged(file):
+        pass
+    assert file.read_text() == "mine"
+    elsewhere.mkdir(parents=True)
+    if os.name != "nt":
+        link.symlink_to(elsewhere)
+        with staged(link) as (model, _):
+            (model / "new").touch()
+        assert (link.is_symlink(), [path.name for path in elsewhere.iterdir()]) == (True, ["new"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "file", "link"][: 2 + link.is_symlink()]
 
 
 @pytest.mark.parametrize("reason", [RuntimeError, KeyboardInterrupt])

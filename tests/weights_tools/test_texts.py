@@ -103,27 +103,33 @@ def test_a_file_beside_the_texts_with_a_name_like_theirs(name: str, tmp_path: Pa
         numbered(tmp_path)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a right of their own there")
-def test_every_command_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Through the command line, since each has its own way to the texts."""
-    target = write_folder(tmp_path / "target")
-    (tmp_path / "link").symlink_to(target)
-    text = tmp_path / "text"
+@pytest.fixture
+def commands(tmp_path: Path) -> dict[str, list[str]]:
+    """The commands that read texts, each with its own way to them, and a collection in `text` that suits them."""
+    target, text = write_folder(tmp_path / "target"), tmp_path / "text"
     text.mkdir()
     (text / "collection.json").write_text('{"target": "target", "seed": 0, "prompts": 0}')
     for number in range(25):
         tokens = torch.cat([TOKENS[:24], TOKENS[24:] + number])
         written(text / f"{number:06d}.safetensors", ABOUT | {"temperature": "0.0"}, tokens=tokens)
+    common = ["--target", str(target), "--text", str(text)]
     small = ["--texts", "2", "--question", "6", "--answer", "12", "--least", "2"]
-    common = ["--target", str(tmp_path / "link"), "--text", str(text)]  # whose name is not the link's
-    commands = {
+    return {
         "table": ["table", *common, "--out", str(tmp_path / "table"), "--least", "1"],
         "train-head": ["train-head", *common, "--out", str(tmp_path / "head"), *"--steps 1 --words 64 --held-out 4".split()],
         "passages": ["passages", *common, "--out", str(tmp_path / "p"), *"--shortest 1 --longest 9 --least 2".split()],
         "collect": ["collect", "--target", common[1], "--out", str(text), "--tokens", "9", *small],
     }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right of their own there")
+def test_every_command_says_it_in_one_line(
+    commands: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, link = tmp_path / "text", tmp_path / "link"
+    link.symlink_to(tmp_path / "target")
     for command in commands.values():
-        assert main(command) == 0
+        assert main([*command, "--target", str(link)]) == 0  # whose name is not the target's
     assert json.loads((tmp_path / "head" / "config.json").read_text())["target"] == "target"
     assert json.loads((tmp_path / "table" / "config.json").read_text())["vocab_size"] == VOCAB
     for folder in ("table", "head"):
@@ -146,6 +152,40 @@ def test_every_command_says_it_in_one_line(tmp_path: Path, capsys: pytest.Captur
             line = capsys.readouterr().err.splitlines()[-1]
             assert line.startswith("weights_tools: ")
             assert str(text / "000003.safetensors") in line
+
+
+def test_a_head_goes_on_only_with_its_own_texts_and_target_and_to_its_own_folder(
+    commands: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = commands["train-head"]
+    assert main(command) == 0
+    more = shutil.copytree(tmp_path / "text", tmp_path / "more")
+    assert main([*command, "--text", str(more)]) == 0  # the same, wherever they lie
+    kept = {path: path.read_bytes() for path in [*(tmp_path / "head").iterdir(), *(tmp_path / "head.run").iterdir()]}
+
+    def refused(*more: str) -> str:
+        capsys.readouterr()
+        assert main([*command, *more]) == 2
+        assert {path: path.read_bytes() for path in kept} == kept
+        return capsys.readouterr().err.splitlines()[-1]
+
+    written(more / "000025.safetensors", tokens=TOKENS + 1)
+    said = f"learned from other texts: give just those, or train its head further on these, with --start {tmp_path / 'head'} and"
+    assert said in refused("--text", str(more))
+    (more / "000025.safetensors").unlink()
+    written(more / "000024.safetensors", tokens=TOKENS + 1)
+    assert said in refused("--text", str(more))
+    run = ["--run-folder", str(tmp_path / "head.run")]
+    assert f"has other out ({tmp_path / 'head'}): give the same" in refused("--out", str(tmp_path / "other"), *run)
+    assert not (tmp_path / "other").exists()
+    other = shutil.copytree(tmp_path / "target", tmp_path / "namesake")
+    (more / "collection.json").write_text('{"target": "namesake"}')
+    assert said in refused("--target", str(other), "--text", str(more))
+    shutil.copy(tmp_path / "text" / "000024.safetensors", more)
+    assert "has other target (target): give the same" in refused("--target", str(other), "--text", str(more))
+    (tmp_path / "head" / "model.safetensors").rename(tmp_path / "aside")
+    del kept[tmp_path / "head" / "model.safetensors"]
+    assert f"{tmp_path / 'head'} no longer holds the weights" in refused()
 
 
 def test_what_pads_a_vocabulary_is_not_drawn(tmp_path: Path) -> None:
