@@ -124,10 +124,13 @@ def made_from(make: Callable[..., Any], target: LanguageModel) -> Any:
     if isinstance(make, type) and takes(make):
         return make()
     if not takes(make, target):
-        name = getattr(make, "__name__", type(make).__name__)
+        name, takes_what = (
+            getattr(make, "__name__", type(make).__name__),
+            ", ".join(inspect.signature(make).parameters) or "nothing",
+        )
         raise BadArgument(
-            f"{name} cannot be made from the target alone: it takes {inspect.signature(make)}; give a drafter, or a function "
-            "from the target to one"
+            f"{name} cannot be made from the target alone: it takes {takes_what}; give a drafter, or a function from the "
+            "target to one"
         )
     return make(target)
 

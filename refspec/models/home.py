@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from refspec.brief import short
 from refspec.errors import BadArgument, ModelNotFound, did_you_mean, reason
 
 
@@ -76,7 +77,14 @@ def embedded(name: str) -> Path:
 
 
 def find(name: str | Path) -> Path:
-    """The folder of a model given as a folder or by its name. Raises ModelNotFound that says how to get it."""
+    """The folder of a model given as a folder or by its name. Raises ModelNotFound that says how to get it.
+
+    >>> from refspec.models import home
+    >>> home.find("tiny-draft").name
+    'tiny-draft'
+    """
+    if not isinstance(name, str | Path):
+        raise BadArgument(f"the name of a model is {short(name)}; give a folder or a known name (`refspec models` lists them)")
     if not str(name):
         raise ModelNotFound("the name of a model is empty; give a folder or a known name (`refspec models` lists them)")
     try:
