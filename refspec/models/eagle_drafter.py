@@ -70,7 +70,7 @@ class EagleDrafter:
         self._cache.rollback(0)
 
     OVERHEAD = 0.02  # of a plain step, in calls of small products
-    usual = 0.44, 16.0  # of greedy guesses, at the first place and at later ones alike (docs/drafts.md)
+    usual = 0.48, 16.0  # of greedy guesses, at the first place and at later ones alike (docs/drafts.md)
 
     def cost(self, tokens: Tokens) -> float:
         """What a drafted token costs, in plain decode steps: by the weights that are read for it."""

@@ -91,7 +91,7 @@ class SpeculatorDrafter:
         return brief(self, repr(self.speculator), repr(self.sampling))
 
     OVERHEAD = 0.02  # of a plain step, in calls of small products
-    usual = 0.39, 16.0  # of greedy guesses, at the first place and at later ones alike (docs/drafts.md)
+    usual = 0.42, 16.0  # of greedy guesses, at the first place and at later ones alike (docs/drafts.md)
 
     def cost(self, tokens: Tokens) -> float:
         """What a drafted token costs, in plain decode steps: by the weights that are read for it."""
