@@ -93,7 +93,8 @@ def recorded(path: Path, head: dict[str, Any]) -> list[Answer]:
     if not path.exists():
         path.write_text(json.dumps(head) + "\n", encoding="utf-8")
     text = path.read_text(encoding="utf-8")
-    path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+    if not text.endswith("\n"):  # else a run that only prints leaves the file alone, since another may be reading it
+        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
     first, *lines = text.splitlines()[: text.count("\n")]
     if json.loads(first) != head:
         raise SystemExit(f"{path} is of another run: {first}; give another --out")
