@@ -77,7 +77,7 @@ def read_text(path: Path, vocab_size: int, width: int, *, with_features: bool = 
         if fault := next(faults(text, shape, vocab_size, width), ""):
             raise ValueError(fault)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        why = f"it lacks {error}" if isinstance(error, KeyError) else reason(error)
+        why = f"it lacks {short(error.args[0])}" if isinstance(error, KeyError) else reason(error)
         raise BadWeights(f"{path} is damaged ({why}); delete it, and collect again") from None
     return replace(text, tokens=tokens.long())
 
