@@ -5,6 +5,7 @@ wrote what is in `out` if its folder holds a checkpoint, which is there before t
 """
 
 from collections.abc import Mapping
+from os.path import dirname, realpath  # unlike Path.resolve, not at a loss where links run in a circle
 from pathlib import Path
 
 from refspec.errors import BadArgument
@@ -20,14 +21,14 @@ def require_folder(name: str, folder: Path, read: Mapping[str, Path]) -> None:
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise BadArgument(f"{name} is {folder}, which is no folder; give a folder to write to")
     for role, path in read.items():
-        if folder.resolve() == path.resolve():
+        if realpath(folder) == realpath(path):
             raise BadArgument(f"{name} is {folder}, which is {role}; give another folder")
 
 
 def require_file(name: str, path: Path, read: Mapping[str, Path]) -> None:
     """Raises BadArgument where `path` cannot be written, or lies in a folder that is read."""
     for role, folder in read.items():
-        if path.resolve().parent == folder.resolve():
+        if dirname(realpath(path)) == realpath(folder):
             raise BadArgument(f"{name} is {path}, a file of {role}; give one in another folder")
     require_writable(path)
 

@@ -75,11 +75,11 @@ def repeat(task: Task, settings: Settings, run: Path, *, start: Row | None = Non
 
     if before is None:
         keep()  # before there are weights in `out`, so that they are known as this run's
-    if at.best and not any(task.out.glob("*.safetensors")):
-        if at.number:
-            raise BadArgument(f"{task.out} no longer holds the weights that the run to resume wrote there: put them back, or "
-                              f"{checkpoint.ANOTHER}")  # fmt: skip
-        task.save()
+    if at.best and not at.number:
+        task.save()  # again, where it was killed while it wrote them
+    elif at.best and not any(task.out.glob("*.safetensors")):
+        raise BadArgument(f"{task.out} no longer holds the weights that the run to resume wrote there: put them back, or "
+                          f"{checkpoint.ANOTHER}")  # fmt: skip
 
     bar = tqdm(total=task.total, initial=at.number, desc=run.stem, unit=task.unit, mininterval=1.0, disable=None)
     saved_at = since = time.monotonic()

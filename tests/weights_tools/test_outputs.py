@@ -1,6 +1,7 @@
 """No command writes over what it reads, or over what no such command wrote: it says so in one line, before any work."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def tree(folder: Path) -> dict[str, bytes | None]:
 def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """The one line of a command that is refused; each option of what it reads is a folder of that name, with files in it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)  # all is said before it is needed
     (tmp_path / "corpus.txt").write_text("a text")
     for name in ("target", "draft", "start", "text"):
         (tmp_path / name).mkdir()
@@ -75,6 +77,7 @@ def test_what_no_such_command_wrote_is_left_alone(command: str, refused: Callabl
     (full / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("precious")
     (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
     options = ["--out"]
     if command in RUNS:
         options.append("--run-folder")
@@ -84,7 +87,7 @@ def test_what_no_such_command_wrote_is_left_alone(command: str, refused: Callabl
     for option in options:
         more = ["--out=new"] * (option == "--run-folder")
         assert "which holds notes.txt, and " in refused(command, *more, f"{option}=full")
-        for file in ("file", "dangling"):
+        for file in ("file", "dangling", "loop"):
             assert f"is {file}, which is no folder; give a folder to write to" in refused(command, *more, f"{option}={file}")
         assert f"argument {option}: it is empty; give a path" in refused(command, *more, f"{option}=")
 
