@@ -5,7 +5,7 @@ wrote what is in `out` if its folder holds a checkpoint, which is there before t
 """
 
 from collections.abc import Mapping
-from os.path import dirname, realpath  # unlike Path.resolve, not at a loss where links run in a circle
+from os.path import realpath  # unlike Path.resolve, not at a loss where links run in a circle
 from pathlib import Path
 
 from refspec.errors import BadArgument
@@ -28,7 +28,7 @@ def require_folder(name: str, folder: Path, read: Mapping[str, Path]) -> None:
 def require_file(name: str, path: Path, read: Mapping[str, Path]) -> None:
     """Raises BadArgument where `path` cannot be written, or lies in a folder that is read."""
     for role, folder in read.items():
-        if dirname(realpath(path)) == realpath(folder):
+        if Path(realpath(path)).parent == Path(realpath(folder)):
             raise BadArgument(f"{name} is {path}, a file of {role}; give one in another folder")
     require_writable(path)
 
