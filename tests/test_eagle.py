@@ -229,14 +229,6 @@ def test_each_text_of_a_batch_has_a_head_of_its_own(tmp_path: Path, head_folder:
         refspec.generate_batch(model, prompts, drafter=eagle_drafter(head_folder, model.language_model()), **options)
 
 
-def test_a_head_of_another_cache_is_refused(target: refspec.Model, head_folder: Path) -> None:
-    """It would read what nobody writes, and draft nothing without a word."""
-    elsewhere = eagle_drafter(head_folder, target.language_model())
-    for drafter in (elsewhere, Several(refspec.NgramDrafter(), elsewhere)):
-        with pytest.raises(BadArgument, match="this one is another's; give the head's folder"):
-            refspec.generate(target, [1, 2], drafter=drafter, max_new_tokens=3)
-
-
 def test_a_guess_of_a_head_is_timed_behind_a_text_that_the_target_has_read(target: refspec.Model, head_folder: Path) -> None:
     lm = target.language_model()
     guess, draws = guessing(lm, eagle_drafter(head_folder, lm), 9)

@@ -61,7 +61,7 @@ prompts = st.lists(st.integers(0, 3), min_size=1, max_size=12).map(tuple)
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(before=st.lists(prompts, min_size=1, max_size=2), prompt=prompts, seed=st.integers(0, 9))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_nothing_of_an_earlier_text_shows(kind: str, before: Any, prompt: Any, seed: int, folder: Path, model: Any) -> None:
     """With the very drafter, and with one that is made anew for the target; by `generate` and by `speculative`."""
     options: dict[str, Any] = {"gamma": 3, "max_new_tokens": 12}

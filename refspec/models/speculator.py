@@ -197,7 +197,9 @@ def speculator_drafter(folder: Path, target: Any) -> SpeculatorDrafter:
     Raises BadArgument for any other target, BadConfig for a head that was made for another one, BadWeights for damaged files.
     """
     if not (hasattr(target, "features") and hasattr(target, "network")):
-        raise BadArgument(f"{folder} is a draft head, which reads the features of a network; the target is {short(target)}")
+        raise BadArgument(
+            f"{folder} is a draft head, which reads the features of a network; the target is {short(target)}: leave it out"
+        )
     speculator = read_once(load_mlp_speculator, folder, target.network)
     bind(folder, target)
     return SpeculatorDrafter(speculator, target)

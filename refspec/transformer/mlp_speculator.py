@@ -164,7 +164,9 @@ def load_mlp_speculator(folder: Path, network: Any) -> MlpSpeculator:
     prefix = "speculator." if any(name.startswith("speculator.") for name in checkpoint.headers) else ""
     ids = checkpoint.ids(f"{prefix}ids", config.vocab_size) if config.words < config.vocab_size else None
     if ids is not None and len(ids) != config.words:
-        raise BadWeights(f"{folder}: {prefix}ids are {len(ids)} where config.json says draft_vocab_size {config.words}")
+        raise BadWeights(
+            f"{folder}: {prefix}ids are {len(ids)} where config.json says draft_vocab_size {config.words}; {OF_A_HEAD}"
+        )
 
     @cache
     def read(name: str, *shape: int) -> Array:

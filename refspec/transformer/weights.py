@@ -139,7 +139,9 @@ class Checkpoint:
 
         header = self.headers.get(name)
         if header is None or header.dtype != "I32" or len(header.shape) != 1:
-            raise BadWeights(f"{self.folder} lacks the tensor {name} of 32-bit whole numbers: the tokens that the head knows")
+            raise BadWeights(
+                f"{self.folder} lacks the tensor {name} of 32-bit whole numbers, the tokens that the head knows; {self.remedy}"
+            )
         with safe_open(header.file, framework="np") as file:
             ids: Array = file.get_tensor(name).astype(np.int64)
         self._unread.discard(name)
