@@ -23,7 +23,7 @@ from refspec.errors import BadArgument
 from refspec.files import read_json
 from refspec.models.model import words
 from refspec.transformer.config import LlamaConfig
-from refspec.transformer.weights import Checkpoint
+from refspec.transformer.weights import OF_A_HEAD, Checkpoint
 from weights_tools.checkpoint import fingerprint, replace_atomically
 from weights_tools.heads import build, linear_guess
 from weights_tools.mlp_head import Mlp, stored, write_factored
@@ -186,7 +186,7 @@ def go_on_from(folder: Path, target: str, module: Any) -> None:
     if not own or about.get("target") != target:
         what = f"an MLP speculator of {module.n_predict} guesses (--depths)" if mlp else "an EAGLE head"
         raise BadArgument(f"start is {folder}; with this --kind it is {what} for {target}, as train-head writes it")
-    checkpoint = Checkpoint(folder)
+    checkpoint = Checkpoint(folder, remedy=OF_A_HEAD)
     for name, tensor in (stored(module) if mlp else module.state_dict()).items():
         tensor.copy_(torch.from_numpy(checkpoint.read(name, *tensor.shape)))
 
