@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 # trained to a learning rate of zero; on all 92 prompts, 64 tokens each.
 # Millions of tokens, acceptance at the first place, 95 % interval
-FINISHED = [(0.87, 0.312, 0.300, 0.324), (4.65, 0.377, 0.365, 0.390), (11.9, 0.429, 0.416, 0.442), (17.0, 0.467, 0.454, 0.480)]
+FINISHED = [(0.87, 0.312, 0.300, 0.324), (4.65, 0.377, 0.365, 0.390), (11.9, 0.421, 0.408, 0.434), (17.0, 0.458, 0.445, 0.472)]
 UNTRAINED = 0.236  # on 52 of them
 
 
